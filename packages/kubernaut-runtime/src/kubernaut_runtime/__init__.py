@@ -1,0 +1,1 @@
+"""What an operator process needs around kopf: store, queue, leader election, config, probes, metrics."""

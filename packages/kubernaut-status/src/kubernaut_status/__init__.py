@@ -1,0 +1,1 @@
+"""Write Kubernetes status atomically: one conditional, validated write per reconcile pass."""

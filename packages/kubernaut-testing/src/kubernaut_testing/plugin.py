@@ -1,0 +1,1 @@
+"""The pytest plugin: control plane, ledger and fault proxy as fixtures."""

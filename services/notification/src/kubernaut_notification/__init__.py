@@ -1,0 +1,1 @@
+"""The Notification controller: delivers NotificationRequests, one status write per durable change."""
