@@ -1,1 +1,103 @@
-"""Write Kubernetes status atomically: one conditional, validated write per reconcile pass."""
+"""Write Kubernetes status atomically: one conditional, validated write per reconcile pass.
+
+| for | use |
+|---|---|
+| a controller that changes status in a callback | `StatusManager.atomic_status_update(obj, mutate)` |
+| code with a loop of its own | `retry_on_conflict(DEFAULT_RETRY, attempt)`, `fetch`, `write_status` |
+| which phase may follow which | `PhaseMachine` |
+| conditions | `set_condition`, `merge_conditions`, `progress_conditions` |
+| HTTP | `AiohttpClient`, `SyncKubernetesClient`, `AsyncKubernetesClient`, or your own `StatusClient` |
+
+Knows nothing of any operator framework. The errors are drawn as a tree in `kubernaut_status.errors`.
+"""
+
+from .conditions import (
+    Condition,
+    find_condition,
+    is_true,
+    merge_conditions,
+    new_condition,
+    progress_conditions,
+    remove_condition,
+    set_condition,
+)
+from .direct import fetch, write_status
+from .errors import (
+    ApiError,
+    ConflictError,
+    ConflictsExhaustedError,
+    ForbiddenError,
+    InvalidError,
+    InvalidTransitionError,
+    NotFoundError,
+    OutcomeUnknownError,
+    OutsideStatusError,
+    ServerError,
+    StatusError,
+    TooManyRequestsError,
+    TransportError,
+    UnauthorizedError,
+    api_error,
+    raise_for_code,
+)
+from .identity import Object, ObjectKey, Resource, status_of, uid_of, version_of
+from .manager import Commit, Mutation, Outcome, Refetch, StatusManager, UpdateMode
+from .metrics import ApiCalls, StatusMetrics
+from .phases import PhaseMachine
+from .retry import DEFAULT_RETRY, ConflictRetry, Unavailable, retry_on_conflict
+from .transport import Request, Response, StatusClient
+from .writes import OwnWrite, OwnWrites, Writes
+
+__all__ = [
+    "DEFAULT_RETRY",
+    "ApiCalls",
+    "ApiError",
+    "Commit",
+    "Condition",
+    "ConflictError",
+    "ConflictRetry",
+    "ConflictsExhaustedError",
+    "ForbiddenError",
+    "InvalidError",
+    "InvalidTransitionError",
+    "Mutation",
+    "NotFoundError",
+    "Object",
+    "ObjectKey",
+    "Outcome",
+    "OutcomeUnknownError",
+    "OutsideStatusError",
+    "OwnWrite",
+    "OwnWrites",
+    "PhaseMachine",
+    "Refetch",
+    "Request",
+    "Resource",
+    "Response",
+    "ServerError",
+    "StatusClient",
+    "StatusError",
+    "StatusManager",
+    "StatusMetrics",
+    "TooManyRequestsError",
+    "TransportError",
+    "UnauthorizedError",
+    "Unavailable",
+    "UpdateMode",
+    "Writes",
+    "api_error",
+    "fetch",
+    "find_condition",
+    "is_true",
+    "merge_conditions",
+    "new_condition",
+    "progress_conditions",
+    "raise_for_code",
+    "remove_condition",
+    "retry_on_conflict",
+    "set_condition",
+    "status_of",
+    "uid_of",
+    "version_of",
+    "write_status",
+]

@@ -1,0 +1,65 @@
+"""Sending one request until the API server has really answered it.
+
+Busy (429), failing (5xx) and unreachable are not answers: they are waited out, at least as long as
+Retry-After says, longer each time, outside the conflict budget. What makes sending a status PATCH again
+safe is the resourceVersion inside it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from .errors import OutcomeUnknownError, TransportError, api_error
+from .metrics import StatusMetrics
+from .retry import Sleep, Unavailable
+from .transport import Request, Response, StatusClient
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The server's answer, and whether an earlier sending without one may have been carried out."""
+
+    response: Response
+    may_have_landed: bool
+
+
+async def send_until_answered(
+    client: StatusClient, request: Request, unavailable: Unavailable, *, sleep: Sleep, metrics: StatusMetrics | None
+) -> Answer:
+    """Send `request` until the answer is neither 429 nor 5xx.
+
+    Once `unavailable.give_up_after` seconds would be exceeded, raises `OutcomeUnknownError` if a write may
+    have been carried out, else what was met last: `TooManyRequestsError`, `ServerError` or `TransportError`.
+    """
+    began = time.monotonic()
+    waited = 0.0
+    tries = 0
+    may_have_landed = False
+    while True:
+        tries += 1
+        retry_after: float | None = None
+        failure: Exception
+        try:
+            response = await client.send(request)
+        except TransportError as error:
+            failure, reason = error, "no_answer"
+            may_have_landed |= error.may_have_arrived
+        else:
+            if response.code != 429 and response.code < 500:
+                return Answer(response, may_have_landed)
+            failure, reason = api_error(response, request), str(response.code)
+            may_have_landed |= response.code >= 500
+            retry_after = response.retry_after
+        delay = unavailable.wait(tries, retry_after)
+        if max(time.monotonic() - began, waited) + delay > unavailable.give_up_after:
+            if may_have_landed and request.method != "GET":
+                raise OutcomeUnknownError(
+                    f"cannot tell whether {request.method} {request.path} was carried out: no clear answer in "
+                    f"{unavailable.give_up_after:.0f} s ({failure})"
+                ) from failure
+            raise failure
+        if metrics is not None:
+            metrics.resent(request.resource, reason)
+        await sleep(delay)
+        waited += delay

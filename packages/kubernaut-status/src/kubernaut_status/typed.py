@@ -1,0 +1,54 @@
+"""Objects as the caller likes them: plain dicts, or pydantic models of the resource.
+
+A mutation gets a copy of its own to change. For a model the difference is taken between two dumps of
+that model, so a field that the model does not know is in neither and stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Generic, TypeVar, cast
+
+from .errors import OutsideStatusError
+from .identity import Object
+from .patch import normalize, same
+
+T = TypeVar("T")
+
+
+class View(Generic[T]):
+    """How one caller sees objects: as dicts, or as instances of the model of the object that it passed."""
+
+    def __init__(self, sample: T) -> None:
+        self._model: Any = None if isinstance(sample, Mapping) else type(sample)
+        if self._model is not None and not hasattr(self._model, "model_validate"):
+            raise TypeError(f"cannot read {self._model.__name__}: pass a dict or a pydantic model")
+
+    def of(self, obj: Object) -> T:
+        """A fresh copy of `obj`, the caller's to change."""
+        if self._model is None:
+            return cast(T, deepcopy(dict(obj)))
+        return cast(T, self._model.model_validate(deepcopy(dict(obj))))
+
+    def plain(self, value: T) -> dict[str, Any]:
+        """`value` as a JSON object."""
+        if self._model is None:
+            return cast("dict[str, Any]", normalize(value))
+        dumped = cast(Any, value).model_dump(mode="json", by_alias=True, exclude_none=True)
+        return cast("dict[str, Any]", normalize(dumped))
+
+    def statuses(self, base: Object, changed: T) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The status of `base` and that of `changed`, comparable.
+
+        Raises `OutsideStatusError` if anything beside status differs.
+        """
+        before, after = self.plain(self.of(base)), self.plain(changed)
+        outside = sorted(
+            key for key in before.keys() | after.keys() if key != "status" and not same(before.get(key), after.get(key))
+        )
+        if outside:
+            raise OutsideStatusError(
+                f"cannot write {', '.join(outside)} with a status update: the status subresource would drop the change"
+            )
+        return before.get("status") or {}, after.get("status") or {}
