@@ -1,0 +1,111 @@
+# Everything runs through here; a machine needs python3 (3.11 or later), make and git.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON  ?= python3
+WORKERS ?= 2
+TOOLS   := $(CURDIR)/.tools
+VENV    := $(CURDIR)/.venv
+UV      := $(TOOLS)/bin/uv
+BIN     := $(VENV)/bin
+PYTEST  := $(BIN)/python -m pytest -m "not bench and not faults_full"
+SOURCES := packages services tests demo
+
+export PATH := $(BIN):$(TOOLS)/bin:$(PATH)
+
+##@ General
+.PHONY: help
+help: ## show this help
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(VENV)/.synced ## make the virtual environment from the lock file
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cannot go on: $(PYTHON) is older than 3.11; set PYTHON=/path/to/python3.11 or later" >&2; exit 1; }
+	@$(PYTHON) -m venv $(TOOLS) || { echo "cannot make a virtual environment: install the venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
+
+$(VENV)/.synced: $(UV) uv.lock pyproject.toml $(wildcard packages/*/pyproject.toml services/*/pyproject.toml)
+	@$(UV) sync --quiet --locked --python $(PYTHON)
+	@touch $@
+
+.PHONY: control-plane
+control-plane: install ## find or build kube-apiserver and etcd, once (minutes when built)
+	@$(BIN)/kubernaut-testing fetch
+
+##@ Use
+.PHONY: demo
+demo: install ## deliver notifications on a control plane of its own (KEEP=1 stays up, CONTEXT=name uses a cluster)
+	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context $(CONTEXT))
+
+##@ Test
+.PHONY: test
+test: control-plane ## all tests; what CI runs
+	$(PYTEST) -n $(WORKERS) --dist loadfile
+
+.PHONY: test-status test-api test-runtime test-testing test-notification
+test-status: control-plane ## the status package
+	$(PYTEST) packages/kubernaut-status
+test-api: control-plane ## the resource models and CRDs
+	$(PYTEST) packages/kubernaut-api
+test-runtime: control-plane ## the runtime
+	$(PYTEST) packages/kubernaut-runtime
+test-testing: control-plane ## the testing package
+	$(PYTEST) packages/kubernaut-testing
+test-notification: control-plane ## the Notification service, with its faults and crash points
+	$(PYTEST) services/notification tests -k "notification or Notification"
+
+.PHONY: test-e2e-notification
+test-e2e-notification: control-plane ## the Notification operator as a process, end to end
+	$(PYTEST) -m e2e services/notification tests
+
+.PHONY: test-faults-full
+test-faults-full: control-plane ## faults at production times (many minutes)
+	$(BIN)/python -m pytest -m faults_full
+
+.PHONY: bench
+bench: control-plane ## atomic, sequential and refetch=always on the same load; rewrites docs/benchmarks.md
+	$(BIN)/python -m benchmarks --report docs/benchmarks.md
+
+.PHONY: coverage
+coverage: control-plane ## tests with line and branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not bench and not faults_full"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --skip-empty
+
+##@ Check
+.PHONY: lint
+lint: install ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy packages/*/src services/*/src demo benchmarks
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: install ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: verify-crds verify-lock verify
+verify: verify-crds verify-lock ## everything generated is up to date
+verify-crds: install ## the CRDs are those that the models generate
+	$(BIN)/python -m kubernaut_api.crds --check
+verify-lock: install ## the lock file is that of the pyproject files
+	$(UV) lock --check
+
+##@ Build
+.PHONY: crds
+crds: install ## generate the CRDs from the models
+	$(BIN)/python -m kubernaut_api.crds
+
+.PHONY: build
+build: install ## wheels of all members, into dist/
+	$(UV) build --quiet --all-packages --wheel --out-dir dist
+
+.PHONY: clean
+clean: ## remove environments and caches of this checkout
+	rm -rf .venv .tools dist .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage*
