@@ -1,0 +1,146 @@
+"""Hot reload: every way in which a mounted file changes is seen, and bad content never replaces good."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from kubernaut_runtime.reload import FileWatcher, ReloadMetrics
+
+
+class Reader:
+    """A callback that keeps what it got, refuses content with `bad` in it, and lets a test wait for a condition."""
+
+    def __init__(self) -> None:
+        self.good: list[bytes] = []
+        self.failures: list[str] = []
+
+    async def __call__(self, content: bytes) -> None:
+        if b"bad" in content:
+            raise ValueError("line 1\nline 2")
+        self.good.append(content)
+
+    def failed(self, path: Path, reason: str) -> None:
+        self.failures.append(reason)
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not done():  # noqa: ASYNC110 (the condition lives in counters)
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def watched(path: Path) -> AsyncIterator[tuple[Reader, FileWatcher, CollectorRegistry]]:
+    registry, reader = CollectorRegistry(), Reader()
+    watcher = FileWatcher(path, reader, metrics=ReloadMetrics(registry), on_failure=reader.failed)
+    await watcher.load()
+    task = asyncio.create_task(watcher.run())
+    try:
+        async with asyncio.timeout(10):
+            await watcher.watching.wait()
+        yield reader, watcher, registry
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def result(registry: CollectorRegistry, path: Path, outcome: str) -> float:
+    return registry.get_sample_value("config_reload_total", {"file": str(path), "result": outcome}) or 0
+
+
+def mount(tmp_path: Path, content: bytes) -> Path:
+    """A ConfigMap volume as kubelet lays it out: file -> ..data/file, ..data -> a dated folder."""
+    (tmp_path / "..1").mkdir()
+    (tmp_path / "..1" / "f").write_bytes(content)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "f").symlink_to("..data/f")
+    return tmp_path / "f"
+
+
+async def test_a_configmap_swap_by_its_data_link_is_seen(tmp_path: Path) -> None:
+    path = mount(tmp_path, b"one")
+    async with watched(path) as (reader, _, registry):
+        (tmp_path / "..2").mkdir()
+        (tmp_path / "..2" / "f").write_bytes(b"two")
+        (tmp_path / "..data_tmp").symlink_to("..2")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        await reader.until(lambda: result(registry, path, "ok") == 1)
+        assert reader.good == [b"one", b"two"]
+
+
+async def test_a_file_renamed_into_place_and_an_edit_in_place_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, _, registry):
+        (tmp_path / "new").write_bytes(b"two")
+        (tmp_path / "new").rename(path)
+        await reader.until(lambda: result(registry, path, "ok") == 1)
+        path.write_bytes(b"three")
+        await reader.until(lambda: result(registry, path, "ok") == 2)
+        assert reader.good == [b"one", b"two", b"three"]
+
+
+async def test_bad_content_keeps_the_last_good_and_is_counted_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, _, registry):
+        path.write_bytes(b"bad")
+        await reader.until(lambda: bool(reader.failures))
+        assert reader.failures == ["line 1; line 2"]
+        assert result(registry, path, "failed") == 1
+        assert reader.good == [b"one"]
+        path.write_bytes(b"two")
+        await reader.until(lambda: result(registry, path, "ok") == 1)
+        assert reader.good == [b"one", b"two"]
+
+
+async def test_a_touch_without_new_content_calls_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, watcher, registry):
+        os.utime(path)
+        path.write_bytes(b"one")
+        await watcher.check()
+        assert reader.good == [b"one"]
+        assert result(registry, path, "ok") == 0
+
+
+async def test_a_change_between_first_load_and_watch_is_not_missed(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"two")
+    reader = Reader()
+    stale = hashlib.sha256(b"one").hexdigest()
+    watcher = FileWatcher(path, reader, metrics=ReloadMetrics(CollectorRegistry()), digest=stale)
+    task = asyncio.create_task(watcher.run())
+    try:
+        await reader.until(lambda: reader.good == [b"two"])
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_removed_file_is_a_failure_told_once_and_its_return_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, watcher, _):
+        path.unlink()
+        await reader.until(lambda: len(reader.failures) == 1)
+        await watcher.check()
+        assert len(reader.failures) == 1
+        path.write_bytes(b"two")
+        await reader.until(lambda: reader.good == [b"one", b"two"])
+
+
+async def test_a_folder_is_news_when_any_file_in_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    async with watched(tmp_path) as (reader, _, registry):
+        (tmp_path / "b").write_text("2")
+        await reader.until(lambda: result(registry, tmp_path, "ok") == 1)
+        (tmp_path / "a").unlink()
+        await reader.until(lambda: result(registry, tmp_path, "ok") == 2)
