@@ -1,0 +1,91 @@
+"""The parts of Kubernetes' own API that every resource here carries: metadata, references, conditions.
+
+Only what controllers read is typed; everything else passes through (`extra="allow"`). The rules of `Condition` are
+those of `metav1.Condition`, because tools such as `kubectl wait` rely on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from kubernaut_api.schema import ApiModel, Rule, Time
+
+MAX_CONDITION_MESSAGE = 32768
+"""Longest condition message that the API server takes, in code points."""
+
+
+class OwnerReference(ApiModel):
+    """One owner of an object; the garbage collector deletes the object after its last owner."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+    block_owner_deletion: bool = False
+
+
+class ObjectMeta(ApiModel):
+    """Standard object metadata, as far as controllers read it."""
+
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: list[OwnerReference] = Field(default_factory=list)
+    finalizers: list[str] = Field(default_factory=list)
+
+
+class ObjectReference(ApiModel):
+    """A reference to another object. Written as one piece (map type atomic): no two writers share its fields."""
+
+    crd_extensions: ClassVar[Mapping[str, Any]] = {"x-kubernetes-map-type": "atomic"}
+
+    api_version: str = Field(default="", description="API version of the referent.")
+    field_path: str = Field(default="", description="Part of the referent that is meant, in JSON path notation.")
+    kind: str = Field(default="", description="Kind of the referent.")
+    name: str = Field(default="", description="Name of the referent.")
+    namespace: str = Field(default="", description="Namespace of the referent.")
+    resource_version: str = Field(default="", description="Version of the referent that this reference was made from.")
+    uid: str = Field(default="", description="UID of the referent.")
+
+
+class Condition(ApiModel):
+    """One observation of an object's state (`metav1.Condition`)."""
+
+    last_transition_time: Annotated[Time | None, Rule(required=True)] = Field(
+        default=None, description="When status last changed from one value to another."
+    )
+    message: Annotated[str, Rule(required=True, max_length=MAX_CONDITION_MESSAGE)] = Field(
+        default="", description="Details of the last change for a human reader; may be empty."
+    )
+    observed_generation: Annotated[int, Rule(minimum=0, format="int64")] = Field(
+        default=0, description="metadata.generation that the condition was computed from."
+    )
+    reason: Annotated[
+        str,
+        Rule(required=True, min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+    ] = Field(default="", description="Programmatic word for why the condition has its status, in CamelCase.")
+    status: Annotated[str, Rule(required=True, enum=("True", "False", "Unknown"))] = Field(
+        default="", description="Status of the condition."
+    )
+    type: Annotated[
+        str,
+        Rule(
+            required=True,
+            max_length=316,
+            pattern=(
+                r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+                r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+            ),
+        ),
+    ] = Field(default="", description="Type of the condition, in CamelCase or as prefix/CamelCase.")
