@@ -7,6 +7,7 @@ from typing import Any
 
 import kopf
 from cluster import PHASES, WIDGETS, connect
+
 from kubernaut_status import StatusManager
 
 manager: StatusManager

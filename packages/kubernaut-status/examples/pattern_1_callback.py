@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster import PHASES, WIDGETS, connect
+
 from kubernaut_status import ObjectKey, StatusManager, fetch, new_condition, set_condition
 
 

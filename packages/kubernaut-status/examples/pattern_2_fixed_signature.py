@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster import PHASES, WIDGETS, connect
+
 from kubernaut_status import (
     Commit,
     Condition,

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from cluster import WIDGETS, connect
+
 from kubernaut_status import DEFAULT_RETRY, Object, ObjectKey, fetch, retry_on_conflict, write_status
 
 
