@@ -1,0 +1,139 @@
+"""Probes: answered by their own thread, so that a blocked main loop is told instead of hidden."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kubernaut_runtime.addresses import BindAddress
+from kubernaut_runtime.metrics import new_registry
+from kubernaut_runtime.probes import Checks, LoopMonitor, ProbeServer
+
+LOCAL = BindAddress("127.0.0.1", 0)
+
+
+def get(port: int | None, path: str, accept: str = "*/*") -> tuple[int, str]:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ProbeServer]:
+    registry = new_registry("sample", "1.2.3")
+    async with ProbeServer(registry=registry, health=LOCAL, metrics=LOCAL) as server:
+        yield server
+
+
+async def test_each_check_has_its_line_and_one_failure_makes_503(server: ProbeServer) -> None:
+    server.readiness.add("synced", lambda: None)
+    assert await asyncio.to_thread(get, server.health_port, "/readyz") == (
+        200,
+        "[+]synced ok\nreadyz check passed\n",
+    )
+    server.readiness.add("datastorage", lambda: "no answer\nfrom there")
+    assert await asyncio.to_thread(get, server.health_port, "/readyz") == (
+        503,
+        "[+]synced ok\n[-]datastorage: no answer from there\nreadyz check failed\n",
+    )
+    assert (await asyncio.to_thread(get, server.health_port, "/healthz"))[0] == 200
+
+
+def test_a_check_that_raises_is_a_check_that_fails() -> None:
+    checks = Checks()
+    checks.add("broken", lambda: str(1 // 0))
+    assert checks.report("healthz") == (
+        False,
+        "[-]broken: the check itself failed: ZeroDivisionError\nhealthz check failed\n",
+    )
+
+
+async def test_metrics_are_served_on_their_own_port_only(server: ProbeServer) -> None:
+    code, text = await asyncio.to_thread(get, server.metrics_port, "/metrics")
+    assert code == 200
+    assert 'kubernaut_build_info{service="sample",version="1.2.3"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
+    assert (await asyncio.to_thread(get, server.health_port, "/metrics"))[0] == 404
+    open_text = await asyncio.to_thread(get, server.metrics_port, "/metrics", "application/openmetrics-text")
+    assert open_text[1].endswith("# EOF\n")
+
+
+async def test_a_blocked_main_loop_is_told_by_healthz_while_it_is_blocked(server: ProbeServer) -> None:
+    monitor = LoopMonitor(limit=0.3, interval=0.02)
+    server.liveness.add("loop", monitor.check)
+    monitor.start()
+    assert (await asyncio.to_thread(get, server.health_port, "/healthz"))[0] == 200
+
+    answers: list[tuple[int, str]] = []
+    blocked = threading.Event()
+
+    def ask() -> None:
+        while not answers or answers[-1][0] == 200:
+            answers.append(get(server.health_port, "/healthz"))
+        blocked.set()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    told = blocked.wait(10)  # this blocks the main loop until /healthz says so
+    asker.join()
+    assert told
+    assert "[-]loop: the main loop has been blocked for" in answers[-1][1]
+    await asyncio.sleep(0)
+    for _ in range(100):
+        if monitor.check() is None:
+            break
+        await asyncio.sleep(0.02)
+    assert (await asyncio.to_thread(get, server.health_port, "/healthz"))[0] == 200
+    monitor.stop()
+    assert monitor.lag() == 0.0
+
+
+async def test_a_taken_port_is_an_error_with_the_address(server: ProbeServer) -> None:
+    assert server.health_port is not None
+    other = ProbeServer(registry=new_registry("x", "1"), health=BindAddress("127.0.0.1", server.health_port))
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{server.health_port}: "):
+        await other.start()
+
+
+async def test_stop_frees_the_port_and_ends_the_thread() -> None:
+    server = ProbeServer(registry=new_registry("x", "1"), health=LOCAL)
+    await server.start()
+    port = server.health_port
+    await server.stop()
+    await server.stop()
+    with pytest.raises(urllib.error.URLError):
+        await asyncio.to_thread(get, port, "/healthz")
+    assert "probes" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_equal_addresses_share_one_server() -> None:
+    free = ProbeServer(registry=new_registry("x", "1"), health=LOCAL)
+    await free.start()
+    address = BindAddress("127.0.0.1", free.health_port or 0)
+    await free.stop()
+    async with ProbeServer(registry=new_registry("x", "1"), health=address, metrics=address) as both:
+        assert both.health_port == both.metrics_port
+        assert (await asyncio.to_thread(get, both.metrics_port, "/metrics"))[0] == 200
+        assert (await asyncio.to_thread(get, both.metrics_port, "/readyz"))[0] == 200
+
+
+def test_the_lag_counts_from_the_missed_beat() -> None:
+    now = [100.0]
+    monitor = LoopMonitor(limit=5, interval=0.25, monotonic=lambda: now[0])
+    loop = asyncio.new_event_loop()
+    loop.call_soon(monitor.start)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    now[0] += 5.2
+    assert monitor.check() is None
+    now[0] += 0.1
+    assert monitor.check() is not None
+    loop.close()
