@@ -1,0 +1,259 @@
+"""The work queue between what happens (events, due times, failures) and who acts on it (the workers).
+
+It keeps the promises of client-go's queue, on which reconcilers are built:
+
+* a key is queued at most once, however often it is added;
+* a key is worked on by at most one worker; added meanwhile, it is queued again when that worker is done;
+* a delayed add that is earlier than the pending one replaces it, a later one changes nothing;
+* a failing key waits longer each time (`add_rate_limited`), alone, until `forget`.
+
+Two things are its own. There are two priorities: what was just changed (HIGH) goes before what was merely
+listed at start (LOW), so that thousands of old objects do not delay a fresh one; a HIGH add lifts a key
+that waits as LOW. And taking a key drops its pending delay, because the pass that begins decides anew
+when the next one is due: an old due time must not wake a key that has since been dealt with.
+
+Everything happens in one event loop; no method but `get` waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import OrderedDict, deque
+from enum import IntEnum
+
+from kubernaut_status import ObjectKey
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from .backoff import Backoff
+from .clock import Clock, SystemClock
+
+DEFAULT_BACKOFF = Backoff(base=1.0, cap=300.0)
+"""Waits of a failing key: 1 s, doubled up to 5 min."""
+
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
+
+
+class Priority(IntEnum):
+    """How soon a key is taken: all HIGH before any LOW."""
+
+    LOW = 0
+    HIGH = 1
+
+
+LOW = Priority.LOW
+HIGH = Priority.HIGH
+
+
+class ShutDownError(Exception):
+    """The queue was shut down and nothing is left in it."""
+
+
+class QueueMetrics:
+    """The queue metrics that controller-runtime has, labelled with the queue's name. One instance per process."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.depth = Gauge("workqueue_depth", "Keys ready to be taken.", ("name",), registry=registry)
+        self.adds = Counter("workqueue_adds_total", "Keys that were queued.", ("name",), registry=registry)
+        self.retries = Counter(
+            "workqueue_retries_total", "Keys queued again after a failure.", ("name",), registry=registry
+        )
+        self.waited = Histogram(
+            "workqueue_queue_duration_seconds",
+            "Time from add to get.",
+            ("name",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.worked = Histogram(
+            "workqueue_work_duration_seconds",
+            "Time from get to done.",
+            ("name",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+
+
+class WorkQueue:
+    """A deduplicating queue of object keys with delays, per-key backoff and two priorities.
+
+    `name` labels its metrics; `backoff` are the waits of failing keys, in seconds; `clock` is asked for
+    all times. A queue without `metrics` counts for itself only.
+    """
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        backoff: Backoff = DEFAULT_BACKOFF,
+        clock: Clock | None = None,
+        metrics: QueueMetrics | None = None,
+    ) -> None:
+        self.name = name
+        self._clock = clock or SystemClock()
+        self._backoff = backoff
+        self._metrics = metrics or QueueMetrics(CollectorRegistry())
+        self._ready: dict[Priority, OrderedDict[ObjectKey, float]] = {HIGH: OrderedDict(), LOW: OrderedDict()}
+        self._working: dict[ObjectKey, tuple[Priority, float]] = {}
+        self._again: dict[ObjectKey, tuple[Priority, float]] = {}
+        self._failures: dict[ObjectKey, int] = {}
+        self._due: dict[ObjectKey, float] = {}
+        self._heap: list[tuple[float, int, ObjectKey, Priority]] = []
+        self._sequence = 0
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_due = 0.0
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._shut_down = False
+
+    def __len__(self) -> int:
+        """Keys ready to be taken: neither those being worked on nor those that are delayed."""
+        return sum(map(len, self._ready.values()))
+
+    @property
+    def working(self) -> frozenset[ObjectKey]:
+        """The keys that were taken and are not done."""
+        return frozenset(self._working)
+
+    def due_in(self, key: ObjectKey) -> float | None:
+        """Seconds until the delayed add of `key`; None if none is pending."""
+        due = self._due.get(key)
+        return None if due is None else max(0.0, due - self._clock.monotonic())
+
+    def failures(self, key: ObjectKey) -> int:
+        """How often `key` failed since it was last forgotten."""
+        return self._failures.get(key, 0)
+
+    def add(self, key: ObjectKey, priority: Priority = HIGH) -> None:
+        """Queue `key` now; once only, and not beside a worker that has it. Ignored after `shut_down`."""
+        if not self._shut_down:
+            self._push(key, priority, self._clock.monotonic())
+
+    def add_after(self, key: ObjectKey, seconds: float, priority: Priority = HIGH) -> None:
+        """Queue `key` in `seconds`, unless an earlier delay is pending; now if not positive."""
+        if self._shut_down:
+            return
+        if seconds <= 0:
+            self.add(key, priority)
+            return
+        due = self._clock.monotonic() + seconds
+        if self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, key, priority))
+        self._arm()
+
+    def add_rate_limited(self, key: ObjectKey) -> float:
+        """Count a failure of `key` and queue it after the backoff's wait, which is returned (seconds)."""
+        self._failures[key] = self.failures(key) + 1
+        wait = self._backoff.wait(self._failures[key])
+        if not self._shut_down:
+            self._metrics.retries.labels(self.name).inc()
+            self.add_after(key, wait)
+        return wait
+
+    def forget(self, key: ObjectKey) -> None:
+        """`key` succeeded, or is gone: its next failure is its first."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> ObjectKey:
+        """Take the next key; the caller owes `done` or `give_back`. Waits while there is none.
+
+        Raises `ShutDownError` once the queue is shut down and empty.
+        """
+        while not len(self):
+            if self._shut_down:
+                raise ShutDownError(f"queue {self.name!r} is shut down")
+            await self._wait()
+        now = self._clock.monotonic()
+        priority = HIGH if self._ready[HIGH] else LOW
+        key, added = self._ready[priority].popitem(last=False)
+        self._working[key] = (priority, now)
+        self._due.pop(key, None)
+        self._metrics.depth.labels(self.name).set(len(self))
+        self._metrics.waited.labels(self.name).observe(now - added)
+        return key
+
+    def done(self, key: ObjectKey) -> None:
+        """The worker has finished with `key`; if it was added meanwhile, it is queued now."""
+        _, started = self._working.pop(key)
+        self._metrics.worked.labels(self.name).observe(self._clock.monotonic() - started)
+        again = self._again.pop(key, None)
+        if again is not None:
+            self._push(key, *again)
+
+    def give_back(self, key: ObjectKey) -> None:
+        """The worker could not act on `key`: queue it again with the priority that it had.
+
+        This works after `shut_down` too, so that a pass that was cut off leaves its key visible.
+        """
+        self._push(key, self._working[key][0], self._clock.monotonic())
+        self.done(key)
+
+    def shut_down(self) -> None:
+        """Take no more keys and drop the delayed ones; what is queued can still be taken."""
+        self._shut_down = True
+        self._due.clear()
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for getter in self._getters:
+            if not getter.done():
+                getter.set_result(None)
+
+    def _push(self, key: ObjectKey, priority: Priority, added: float) -> None:
+        if key in self._working:
+            known, since = self._again.get(key, (priority, added))
+            self._again[key] = (max(known, priority), since)
+            return
+        if key in self._ready[HIGH] or (priority is LOW and key in self._ready[LOW]):
+            return
+        added = self._ready[LOW].pop(key, added)
+        self._ready[priority][key] = added
+        self._metrics.adds.labels(self.name).inc()
+        self._metrics.depth.labels(self.name).set(len(self))
+        self._wake_one()
+
+    async def _wait(self) -> None:
+        getter = asyncio.get_running_loop().create_future()
+        self._getters.append(getter)
+        try:
+            await getter
+        except asyncio.CancelledError:
+            # A getter that was woken and cancelled in the same step hands the key on.
+            if getter.done() and not getter.cancelled() and len(self):
+                self._wake_one()
+            raise
+        finally:
+            if getter in self._getters:
+                self._getters.remove(getter)
+
+    def _wake_one(self) -> None:
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return
+
+    def _arm(self) -> None:
+        """Keep one timer, for the earliest delay."""
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        if not self._heap or (self._timer is not None and self._timer_due <= self._heap[0][0]):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = self._heap[0][0]
+        self._timer = asyncio.create_task(self._fire_at(self._timer_due), name=f"delays of queue {self.name}")
+
+    async def _fire_at(self, due: float) -> None:
+        await self._clock.sleep(due - self._clock.monotonic())
+        self._timer = None
+        now = self._clock.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            when, _, key, priority = heapq.heappop(self._heap)
+            if self._due.get(key) == when:
+                del self._due[key]
+                self._push(key, priority, now)
+        self._arm()
