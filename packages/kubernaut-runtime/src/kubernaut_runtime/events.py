@@ -192,6 +192,10 @@ class EventRecorder:
 
     def _record(self, obj: Mapping[str, Any] | ObjectReference, type_: str, reason: str, message: str) -> None:
         about = self._about(obj)
+        if not (about.kind and about.name):
+            self._count("refused")
+            log.warning("cannot record an Event: the object has no kind or name", extra={"reason": reason})
+            return
         if not self._allowed(about.uid or f"{about.namespace}/{about.name}"):
             self._count("rate_limited")
             return
