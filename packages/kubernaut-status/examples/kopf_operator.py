@@ -1,4 +1,4 @@
-"""A whole operator on kopf: two status writes per widget, no reads, no annotations, never woken by itself.
+"""A whole operator on kopf: one status write per phase, no reads, no annotations, never woken by itself.
 
 Run: `kopf run --standalone --namespace NAMESPACE kopf_operator.py`
 """
@@ -10,15 +10,14 @@ from cluster import PHASES, WIDGETS, connect
 
 from kubernaut_status import StatusManager
 
-manager: StatusManager
+NEXT = {"": "Pending", "Pending": "Painting"}
 
 
 @kopf.on.startup()
 async def startup(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
-    global manager
     settings.posting.enabled = False
     memo.client = connect()
-    manager = StatusManager(memo.client, WIDGETS, phases=PHASES, field_manager="widget-painter")
+    memo.manager = StatusManager(memo.client, WIDGETS, phases=PHASES, field_manager="widget-painter")
 
 
 @kopf.on.cleanup()
@@ -27,15 +26,13 @@ async def cleanup(memo: kopf.Memo, **_: Any) -> None:
 
 
 @kopf.on.event("example.com", "v1", "widgets")
-async def widget_changed(type: str, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+async def widget_changed(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002
     widget = dict(body)
-    if type == "DELETED" or manager.is_echo(widget):
+    if type == "DELETED" or memo.manager.is_echo(widget):
         return
-    for phase in ("Pending", "Painting"):
-        if (widget.get("status") or {}).get("phase", "") == ("" if phase == "Pending" else "Pending"):
-            commit = await manager.atomic_status_update(widget, lambda fresh, phase=phase: set_phase(fresh, phase))
-            widget = dict(commit.raw)
+    while phase := NEXT.get((widget.get("status") or {}).get("phase", "")):
 
+        def enter(fresh: dict[str, Any], phase: str = phase) -> None:
+            fresh.setdefault("status", {})["phase"] = phase
 
-def set_phase(widget: dict[str, Any], phase: str) -> None:
-    widget.setdefault("status", {})["phase"] = phase
+        widget = (await memo.manager.atomic_status_update(widget, enter)).object

@@ -32,7 +32,7 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from .errors import ConflictsExhaustedError, StatusError, api_error, raise_for_code
+from .errors import ConflictsExhaustedError, NotFoundError, StatusError, api_error, raise_for_code
 from .identity import Object, ObjectKey, Resource, status_of, uid_of, version_of
 from .landing import Landing
 from .metrics import StatusMetrics
@@ -208,9 +208,16 @@ class StatusManager:
             if self._phases is not None:
                 self._phases.check(change.before, change.after)
             tries += 1
-            stored, unknown = await self._send(update.key, base, change)
+            try:
+                stored, unknown = await self._send(update.key, base, change)
+            except NotFoundError:
+                return Commit(Outcome.GONE, update.view.of(base), base, tries=tries)
             if stored is not None:
                 return self._committed(update, change, stored, tries)
+            if tries < self._retry.steps:
+                await self._sleep(self._retry.wait(tries))
+            elif not unknown:
+                raise self._exhausted(update, tries)
             fresh = await self._fetch(update.key)
             if fresh is not None and uid_of(fresh) == uid_of(update.start) and unknown:
                 again = self._change(update, _with_status(base, change.after), mutations)
@@ -220,9 +227,11 @@ class StatusManager:
                     self._writes.write_finished(update.key, change.after, fresh)
                     return self._committed(update, change, fresh, tries)
             if tries >= self._retry.steps:
-                raise ConflictsExhaustedError(f"the status of {self.resource.plural} {update.key}", tries)
+                raise self._exhausted(update, tries)
             base = fresh
-            await self._sleep(self._retry.wait(tries))
+
+    def _exhausted(self, update: _Update[T], tries: int) -> ConflictsExhaustedError:
+        return ConflictsExhaustedError(f"the status of {self.resource.plural} {update.key}", tries)
 
     def _newest(self, update: _Update[T]) -> Object:
         known = self._writes.newest(update.key)
@@ -261,8 +270,6 @@ class StatusManager:
             if answer.response.code == 409:
                 if self._metrics is not None:
                     self._metrics.conflicted(self.resource.plural)
-            elif answer.response.code == 404:
-                return None, answer.may_have_landed
             else:
                 stored = raise_for_code(answer.response, request).body
             return stored, answer.may_have_landed
@@ -292,7 +299,7 @@ class StatusManager:
             extra={
                 "resource": self.resource.plural,
                 "namespace": key.namespace,
-                "name": key.name,
+                "object": key.name,
                 "from_phase": str(change.before.get(field) or ""),
                 "to_phase": str(change.after.get(field) or ""),
                 "changes": changes,
