@@ -3,6 +3,7 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kubernaut_runtime.backoff import Backoff
 
 seconds = st.floats(min_value=0, max_value=1e6)

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from kubernaut_status import ConflictError, ConflictsExhaustedError, ObjectKey
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kubernaut_status import ConflictError, ConflictsExhaustedError, ObjectKey
 
 from .clock import Clock, SystemClock
 from .queue import WorkQueue
@@ -213,7 +214,7 @@ class Controller:
             wait = queue.add_rate_limited(key)
             metrics.passes.labels(name, "requeue").inc()
             logger.debug("%s lost a conflict race for %s, again in %.1f s: %s", name, key, wait, error)
-        except Exception as error:  # noqa: BLE001 - one poison object must not stop the others
+        except Exception as error:
             wait = queue.add_rate_limited(key)
             metrics.passes.labels(name, "error").inc()
             metrics.errors.labels(name).inc()

@@ -22,8 +22,9 @@ import heapq
 from collections import OrderedDict, deque
 from enum import IntEnum
 
-from kubernaut_status import ObjectKey
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kubernaut_status import ObjectKey
 
 from .backoff import Backoff
 from .clock import Clock, SystemClock

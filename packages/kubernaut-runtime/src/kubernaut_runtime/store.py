@@ -11,15 +11,15 @@ reordered, replayed and late input is harmless:
 | an older version, or an object whose uid was seen to be gone | ignored |
 | another uid under the same name, newer | replaces the old object; woken |
 | DELETED of the object that is stored | removed; woken |
-| an object of a list (type None) | stored and woken (LOW) when it is newer; never absorbed, because a list hides what lay between |
+| an object of a list (type None) | stored and woken (LOW) when it is newer; never absorbed: a list hides steps |
 | the response of an own write | stored when newer, without waking: the pass that wrote it goes on |
 
 While a write of a key is in flight its events are held, because the echo may overtake the response; when
 the write is over they are judged in their order. Held is also a sweep's verdict that an object is gone:
 a delayed response must not bring it back.
 
-Objects are shared, not copied: whoever reads one must not change it. `metadata.managedFields` is
-dropped, it is often the larger half of an object and no reconciler needs it.
+Objects are shared, not copied: whoever reads one must not change it. Of `metadata.managedFields` only who
+and when is kept: the field lists (`fieldsV1`) are often the larger half of an object, and nobody reads them.
 
 All methods are called from one event loop.
 """
@@ -31,9 +31,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
-from kubernaut_status import Object, ObjectKey, OwnWrite, Resource, uid_of, version_of
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as Metric
+
+from kubernaut_status import Object, ObjectKey, OwnWrite, Resource, uid_of, version_of
 
 from .queue import HIGH, LOW, Priority
 
@@ -116,14 +117,12 @@ class Store:
     def write_finished(self, key: ObjectKey, sent_status: Mapping[str, Any] | None, response: Object | None) -> None:
         """The write is over. `response` is the object as stored by the server, None if no object came back.
 
-        Raises ValueError if no write of `key` was started.
+        It may be told once more, without a start: when a write that seemed lost is found to have landed.
         """
-        if not self._writing[key]:
-            raise ValueError(f"cannot finish a write of {self.resource.plural} {key}: none was started")
-        self._writing[key] -= 1
         if response is not None:
             self._take(key, sent_status, response)
-        if self._writing[key]:
+        self._writing[key] -= 1
+        if self._writing[key] > 0:
             return
         del self._writing[key]
         for judge in self._held.pop(key, ()):
@@ -145,11 +144,10 @@ class Store:
         self.newest_version = max(self.newest_version, version)
 
     def _judge(self, key: ObjectKey, judge: Callable[[], None]) -> None:
-        if self._writing[key]:
+        if key in self._writing:
             self._count("held")
             self._held.setdefault(key, []).append(judge)
         else:
-            self._writing.pop(key, None)
             judge()
 
     def _take(self, key: ObjectKey, sent_status: Mapping[str, Any] | None, response: Object) -> None:
@@ -214,7 +212,11 @@ class Store:
         self._on_change(key, priority)
 
     def _put(self, key: ObjectKey, obj: Object) -> None:
-        metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+        metadata = dict(obj["metadata"])
+        if fields := metadata.get("managedFields"):
+            metadata["managedFields"] = [
+                {name: value for name, value in entry.items() if name != "fieldsV1"} for entry in fields
+            ]
         self._objects[key] = {**obj, "metadata": metadata}
 
     def _bury(self, uid: str) -> None:
