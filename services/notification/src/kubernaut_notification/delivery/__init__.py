@@ -1,0 +1,15 @@
+"""Delivery: what to attempt and when (pure), and the channels that do it.
+
+| room | what it holds |
+|---|---|
+| `plan` | what is due, and what follows from what happened; no I/O |
+| `announcement` | attempts written down before they are made |
+| `result` | one attempt and its wire form; counters |
+| `deliverer` | calls channels, turns what happens into results |
+| `message` | the text that channels get: enriched, redacted |
+| `channel` | the channel protocol and its two errors |
+| `console`, `log`, `file`, `slack` | the channels; `http` is what HTTP channels share |
+| `registry` | channel key -> channel |
+| `credentials` | secrets from files |
+| `redaction`, `mrkdwn`, `text` | text rules |
+"""

@@ -1,0 +1,70 @@
+"""Calls channels and turns what happens into recorded attempts.
+
+Nothing that a channel does may break the pass or the queue: known errors become failed attempts, unknown ones become
+permanent failures whose text names only their class, because an exception's own text may carry a credential. Channels
+of one notification are called side by side, so a slow receiver delays no other; how many at once is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from kubernaut_api import NotificationRequest
+from kubernaut_notification.delivery.announcement import Announced
+from kubernaut_notification.delivery.channel import DeliveryError, PermanentError
+from kubernaut_notification.delivery.message import Message, prepare
+from kubernaut_notification.delivery.registry import ChannelRegistry
+from kubernaut_notification.delivery.result import Attempt
+from kubernaut_runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+CONCURRENT_CHANNELS = 8
+"""Channels of one notification that are called at the same time."""
+
+
+class Deliverer:
+    """Makes announced attempts through the channels of `registry`."""
+
+    def __init__(self, registry: ChannelRegistry, clock: Clock, *, concurrent: int = CONCURRENT_CHANNELS) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._concurrent = max(1, concurrent)
+
+    async def deliver(self, nr: NotificationRequest, announced: Iterable[Announced]) -> list[Attempt]:
+        """Make the `announced` attempts of `nr`, each once, and return their results in the same order.
+
+        `nr` is the stored object; what channels get is an enriched and redacted copy. Raises nothing but cancellation.
+        """
+        copy = prepare(nr)
+        gate = asyncio.Semaphore(self._concurrent)
+
+        async def one(entry: Announced) -> Attempt:
+            async with gate:
+                return await self.attempt(Message(copy, entry.channel, entry.attempt, entry.due))
+
+        return list(await asyncio.gather(*(one(entry) for entry in announced)))
+
+    async def attempt(self, message: Message) -> Attempt:
+        """Deliver `message` through the channel that it is for and return what came of it.
+
+        Raises nothing but cancellation; then nothing is known of the delivery, and its announcement stays.
+        """
+        started, begin = self._clock.now(), self._clock.monotonic()
+        failure: DeliveryError | None = None
+        try:
+            await self._registry.channel(message.channel).deliver(message)
+        except DeliveryError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - a broken channel must not stop the queue
+            kind = type(error).__name__
+            log.error("channel raised an unexpected %s", kind, extra={"channel": message.channel})
+            failure = PermanentError(f"unexpected {kind} in channel {message.channel}", reason="unexpected")
+        duration = max(0.0, self._clock.monotonic() - begin)
+        # The wall clock may be set back meanwhile; an attempt never ends before it starts.
+        ended = max(started, self._clock.now())
+        if failure is None:
+            return Attempt.success(message.channel, message.attempt, started, ended, duration)
+        return Attempt.failure(message.channel, message.attempt, started, ended, duration, failure)

@@ -1,0 +1,169 @@
+"""What the HTTP channels share: one POST, its answer, and which failures are worth a retry (BR-NOT-055, BR-NOT-058).
+
+| outcome | class |
+|---|---|
+| 200..299, whatever the body | success |
+| 429, 500..599 | retryable; Retry-After (seconds or date) is passed on |
+| any other status | permanent |
+| a certificate or TLS handshake that fails | permanent |
+| no connection, connection lost, no answer in time | retryable; where the request may have arrived, the text says so |
+
+The URL is a credential. No error text is taken from an exception that might quote it, and no exception is chained to
+one; what the receiver answers is searched for the URL's parts before it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from kubernaut_notification.delivery.channel import DeliveryError, PermanentError, RetryableError
+from kubernaut_notification.delivery.redaction import PLACEHOLDER, redact
+from kubernaut_notification.delivery.text import cut, one_line
+
+MAX_BODY = 512
+"""Code points of a receiver's answer that are kept in an error text."""
+
+_READ_BODY = 4096
+_UNKNOWN = "; the receiver may have the message all the same"
+_TLS_TEXT = "TLS certificate validation failed (permanent failure - BR-NOT-058)"
+_UNSENDABLE = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError)
+
+
+def is_webhook_url(url: str) -> bool:
+    """Whether `url` is an http or https address with a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for, from `now`; None if absent or unreadable."""
+    if value is None:
+        return None
+    text = value.strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def without_url(text: str, url: str) -> str:
+    """Return `text` with `url` and every longer part of its path and query removed."""
+    parts = urlsplit(url)
+    pieces = [piece for piece in re.split(r"[/?&=#]", f"{parts.path}?{parts.query}") if len(piece) >= 6]
+    for secret in [url, parts.path if len(parts.path) > 1 else url, *sorted(pieces, key=len, reverse=True)]:
+        text = text.replace(secret, PLACEHOLDER)
+    return text
+
+
+class HttpPoster:
+    """POSTs JSON through a shared session. `name` (slack, ...) leads every error text; `timeout` is for one call."""
+
+    def __init__(
+        self,
+        name: str,
+        session: aiohttp.ClientSession,
+        *,
+        timeout: float = 10.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._name = name
+        self._session = session
+        self._timeout = timeout if timeout > 0 else 10.0
+        self._now = now
+
+    async def post(self, url: str, payload: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        """Send `payload` once; return when it was accepted.
+
+        Raises `RetryableError` or `PermanentError` as the table in the module's docstring says.
+        """
+        failure: DeliveryError
+        try:
+            async with self._session.post(
+                url, json=payload, headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout)
+            ) as response:
+                if 200 <= response.status < 300:
+                    return
+                failure = await self._refused(response, url)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = self._failed(error)
+        raise failure
+
+    async def _refused(self, response: aiohttp.ClientResponse, url: str) -> DeliveryError:
+        body = await self._answer(response, url)
+        if response.status == 429 or 500 <= response.status < 600:
+            return RetryableError(
+                f"{self._name} webhook returned {response.status} (retryable): {body}",
+                parse_retry_after(response.headers.get("Retry-After"), self._now()),
+                reason="rate_limited" if response.status == 429 else "server_error",
+            )
+        text = f"{self._name} webhook returned {response.status} (permanent failure): {body}"
+        return PermanentError(text, reason="rejected")
+
+    async def _answer(self, response: aiohttp.ClientResponse, url: str) -> str:
+        try:
+            raw = await response.content.read(_READ_BODY)
+        except (aiohttp.ClientError, OSError):
+            return "(the answer's body could not be read)"
+        text = one_line(raw.decode("utf-8", errors="replace"))
+        return cut(redact(without_url(text, url)), MAX_BODY)
+
+    def _failed(self, error: Exception) -> DeliveryError:
+        if isinstance(error, _UNSENDABLE):
+            return PermanentError(f"{self._name} webhook URL is not an http(s) address", reason="bad_url")
+        if tls := _tls_problem(error):
+            return PermanentError(f"{_TLS_TEXT}: {tls}", reason="tls")
+        cause, reason, arrived = _transport_problem(error, self._timeout)
+        return RetryableError(
+            f"{self._name} webhook request failed: {cause}{_UNKNOWN if arrived else ''}",
+            reason=reason,
+            outcome_unknown=arrived,
+        )
+
+
+def _tls_problem(error: Exception) -> str:
+    """What is wrong with the receiver's certificate or handshake, empty if that is not the trouble."""
+    inner: BaseException = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        inner = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        inner = error.os_error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return inner.verify_message or "certificate verify failed"
+    if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        return ""  # the connection ended during the handshake: nothing is said about the certificate
+    if isinstance(inner, ssl.SSLError):
+        return str(inner.reason or "handshake failed").replace("_", " ").lower()
+    if isinstance(error, aiohttp.ClientSSLError | ssl.CertificateError | aiohttp.ServerFingerprintMismatch):
+        return "handshake failed"
+    return ""
+
+
+def _transport_problem(error: Exception, timeout: float) -> tuple[str, str, bool]:
+    """Return a text without any address, a word for metrics, and whether the request may have arrived."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "timed out while connecting", "timeout", False
+    if isinstance(error, asyncio.TimeoutError):
+        return f"timed out: no answer within {timeout:g} s", "timeout", True
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "host name could not be resolved", "connection", False
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}", "connection", False
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return "too many redirects", "redirects", False
+    return "connection lost before an answer was read", "connection", True

@@ -1,0 +1,263 @@
+"""The routing file: models, loading, validation.
+
+Lenient where the live system is: unknown keys are ignored, and so are `groupBy`, the `enabled` flags and the inline
+Slack settings. Strict where a mistake would lose notifications: everything that is wrong is reported at once, each
+problem with file and key.
+
+YAML is read the way Go reads it into typed fields: `yes`, `on` and `007` in a matcher are the texts that stand there.
+A key given twice is refused; the second would silently win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from kubernaut_notification.routing.patterns import Pattern
+
+
+class RoutingError(Exception):
+    """A routing file that cannot be used; `problems` holds one line per mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+
+class Route(_Model):
+    """One node of the tree: what it matches, whom it names, whether its next sibling is still asked."""
+
+    receiver: str = ""
+    group_by: tuple[str, ...] = ()
+    match: dict[str, str] = Field(default_factory=dict)
+    match_re: dict[str, str] = Field(default_factory=dict)
+    continue_: bool = Field(default=False, alias="continue")
+    routes: tuple[Route | None, ...] = ()
+
+
+class SlackConfig(_Model):
+    """One Slack webhook; `credential_ref` names the file that holds its URL."""
+
+    channel: str = ""
+    credential_ref: str = ""
+    username: str = ""
+    icon_emoji: str = ""
+
+
+class PagerDutyConfig(_Model):
+    """One PagerDuty service; `credential_ref` names the file that holds its routing key."""
+
+    credential_ref: str = ""
+    url: str = ""
+    severity: str = ""
+
+
+class TeamsConfig(_Model):
+    """One Teams workflow; `credential_ref` names the file that holds its URL."""
+
+    credential_ref: str = ""
+
+
+class EmailConfig(_Model):
+    """One mail recipient."""
+
+    to: str = ""
+    from_: str = Field(default="", alias="from")
+    smarthost: str = ""
+    require_tls: bool = True
+
+
+class BasicAuth(_Model):
+    """User and password of a webhook; the password is shown nowhere."""
+
+    username: str = ""
+    password: str = Field(default="", repr=False)
+
+
+class HttpConfig(_Model):
+    """How a webhook authenticates; the token is shown nowhere."""
+
+    bearer_token: str = Field(default="", repr=False)
+    basic_auth: BasicAuth | None = None
+
+
+class WebhookConfig(_Model):
+    """One generic webhook."""
+
+    url: str = Field(default="", repr=False)
+    http_config: HttpConfig | None = None
+
+
+class SwitchConfig(_Model):
+    """A console or log entry; its presence counts, not its flag."""
+
+    enabled: bool = True
+
+
+class FileConfig(_Model):
+    """A file entry; its presence counts. Where files go is the controller's `delivery.file.outputDir`."""
+
+    path: str = ""
+    enabled: bool = True
+
+
+class Receiver(_Model):
+    """A named set of channels. Without any it gets the console: no notification disappears."""
+
+    name: str = ""
+    slack_configs: tuple[SlackConfig, ...] = ()
+    pagerduty_configs: tuple[PagerDutyConfig, ...] = ()
+    teams_configs: tuple[TeamsConfig, ...] = ()
+    email_configs: tuple[EmailConfig, ...] = ()
+    webhook_configs: tuple[WebhookConfig, ...] = ()
+    console_configs: tuple[SwitchConfig, ...] = ()
+    file_configs: tuple[FileConfig, ...] = ()
+    log_configs: tuple[SwitchConfig, ...] = ()
+
+    def credential_refs(self) -> list[str]:
+        """Return the names of the credentials that this receiver needs."""
+        entries: tuple[SlackConfig | PagerDutyConfig | TeamsConfig, ...] = (
+            *self.slack_configs,
+            *self.pagerduty_configs,
+            *self.teams_configs,
+        )
+        return [entry.credential_ref for entry in entries if entry.credential_ref]
+
+
+class RoutingConfig(_Model):
+    """A routing file."""
+
+    route: Route
+    receivers: tuple[Receiver, ...]
+
+    def credential_refs(self) -> list[str]:
+        """Return the names of all credentials that the file refers to, each once, in order."""
+        return list(dict.fromkeys(ref for receiver in self.receivers for ref in receiver.credential_refs()))
+
+
+DEFAULT_CONFIG = RoutingConfig(
+    route=Route(receiver="console-fallback"),
+    receivers=(Receiver(name="console-fallback", console_configs=(SwitchConfig(),)),),
+)
+"""What routes until a file was loaded: everything to the console."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose scalars stay texts, null excepted; the models give them types."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key.value!r} is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_KEPT_TAGS = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT_TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load_routing(text: str, source: str) -> RoutingConfig:
+    """Return the routing file `text`; `source` names it in errors.
+
+    Raises `RoutingError` with every problem found: YAML, missing route or receivers, unknown receivers, invalid
+    regular expressions, HTTP channels without a credentialRef.
+    """
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        what = getattr(error, "problem", None) or "is not YAML"
+        raise RoutingError([f"cannot load routing file {source}: {where}{what}; correct the YAML"]) from None
+    if not isinstance(data, dict):
+        raise RoutingError([f"cannot load routing file {source}: it must hold the keys route and receivers"])
+    problems = _missing(data)
+    config: RoutingConfig | None = None
+    if not problems:
+        try:
+            config = RoutingConfig.model_validate(_without_null(data))
+        except ValidationError as error:
+            problems = [_describe(item) for item in error.errors(include_url=False, include_input=False)]
+    if config is not None:
+        problems = list(_problems(config))
+    if problems or config is None:
+        raise RoutingError([f"cannot load routing file {source}: {problem}" for problem in problems])
+    return config
+
+
+def _missing(data: dict[str, Any]) -> list[str]:
+    problems = []
+    if data.get("route") is None:
+        problems.append("route is missing; add one with the name of the default receiver")
+    receivers = data.get("receivers")
+    if not receivers:
+        problems.append("receivers is missing or empty; name at least one receiver")
+    if isinstance(receivers, list):
+        empty = [index for index, receiver in enumerate(receivers) if receiver is None]
+        problems += [f"receivers[{index}] is empty; give it a name or remove it" for index in empty]
+    return problems
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _without_null(item) for key, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value
+
+
+def _describe(item: Any) -> str:
+    path = ""
+    for step in item["loc"]:
+        path += f"[{step}]" if isinstance(step, int) else f"{'.' if path else ''}{step}"
+    return f"{path}: {str(item['msg']).replace('Input should', 'must')}"
+
+
+def _problems(config: RoutingConfig) -> Iterator[str]:
+    for index, receiver in enumerate(config.receivers):
+        where = f"receivers[{index}]"
+        if not receiver.name:
+            yield f"{where}.name is empty; give the receiver a name"
+        kinds: dict[str, tuple[SlackConfig | PagerDutyConfig | TeamsConfig, ...]] = {
+            "slackConfigs": receiver.slack_configs,
+            "pagerdutyConfigs": receiver.pagerduty_configs,
+            "teamsConfigs": receiver.teams_configs,
+        }
+        for kind, entries in kinds.items():
+            for number, entry in enumerate(entries):
+                if not entry.credential_ref.strip():
+                    yield f"{where}.{kind}[{number}].credentialRef is empty; name a file in the credentials folder"
+    names = {receiver.name for receiver in config.receivers}
+    yield from _route_problems(config.route, "route", names)
+
+
+def _route_problems(route: Route, where: str, names: set[str]) -> Iterator[str]:
+    if route.receiver and route.receiver not in names:
+        known = ", ".join(sorted(name for name in names if name))
+        yield f"{where}.receiver names {route.receiver!r}, which is not among the receivers; known are {known}"
+    for key, text in route.match_re.items():
+        try:
+            Pattern(text)
+        except ValueError as error:
+            yield f"{where}.matchRe.{key}: {text!r} is not a valid RE2 pattern ({error}); correct it"
+    for index, child in enumerate(route.routes):
+        if child is None:
+            yield f"{where}.routes[{index}] is empty; fill it or remove it"
+        else:
+            yield from _route_problems(child, f"{where}.routes[{index}]", names)
