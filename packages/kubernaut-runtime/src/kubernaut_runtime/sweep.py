@@ -44,7 +44,9 @@ logger = logging.getLogger(__name__)
 RESYNC_PERIOD = 600.0
 """Seconds between two sweeps of a kind."""
 
-_PAGE = 500
+PAGE = 500
+"""Objects per request of a list."""
+
 _GONE = 410
 _LEAST_INTERVAL = 2.0
 
@@ -81,6 +83,7 @@ class Sweep:
         clock: Clock | None = None,
         resync_period: float = RESYNC_PERIOD,
         retry: Backoff | None = None,
+        page: int = PAGE,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._client = client
@@ -88,6 +91,7 @@ class Sweep:
         self._clock = clock or SystemClock()
         self._resync_period = resync_period
         self._retry = retry or Backoff(1.0, 60.0)
+        self._page_size = page
         self._kinds = {store.resource: _Kind(store) for store in stores}
         self._listeners: list[Callable[[Store], None]] = []
         self._results = Counter(
@@ -154,7 +158,7 @@ class Sweep:
 
     async def _page(self, resource: Resource, token: str) -> dict[str, Any] | None:
         """One page of the list; None if the token of the pages has expired."""
-        query = {"limit": str(_PAGE)} | ({"continue": token} if token else {})
+        query = {"limit": str(self._page_size)} | ({"continue": token} if token else {})
         path = resource.collection_path(self._namespace)
         request = Request("list", "GET", path, resource.plural, query=query)
         response = await self._client.send(request)
