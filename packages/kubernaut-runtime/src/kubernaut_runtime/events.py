@@ -206,6 +206,7 @@ class EventRecorder:
         self._waiting.append(_Entry(about, type_, _one_line(reason, 128), _one_line(message, _MESSAGE_LIMIT), at))
         self._idle.clear()
         self._wake.set()
+        log.debug("recorded an Event", extra={"type": type_, "reason": reason, "object": about.name})
 
     def _allowed(self, uid: str) -> bool:
         now = self._clock.monotonic()

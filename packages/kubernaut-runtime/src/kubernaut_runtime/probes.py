@@ -121,10 +121,16 @@ class ProbeServer:
     """
 
     def __init__(
-        self, *, registry: CollectorRegistry, health: BindAddress | None = None, metrics: BindAddress | None = None
+        self,
+        *,
+        registry: CollectorRegistry,
+        health: BindAddress | None = None,
+        metrics: BindAddress | None = None,
+        liveness: Checks | None = None,
+        readiness: Checks | None = None,
     ) -> None:
-        self.liveness = Checks()
-        self.readiness = Checks()
+        self.liveness = liveness or Checks()
+        self.readiness = readiness or Checks()
         self.health_port: int | None = None
         self.metrics_port: int | None = None
         self._registry = registry
