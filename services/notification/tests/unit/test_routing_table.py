@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubernaut_notification.delivery.credentials import CredentialStore
+from kubernaut_notification.routing.config import RoutingError
+from kubernaut_notification.routing.router import Router
+from kubernaut_notification.routing.table import RoutingTable
+
+ONE = "route: {receiver: a}\nreceivers: [{name: a, logConfigs: [{}]}]"
+TWO = "route: {receiver: b}\nreceivers: [{name: b, fileConfigs: [{}]}]"
+SECRETIVE = """
+route: {receiver: a}
+receivers: [{name: a, slackConfigs: [{credentialRef: one}, {credentialRef: two}, {credentialRef: three}]}]
+"""
+
+
+def root(table: RoutingTable) -> str:
+    return table.router.config.route.receiver
+
+
+def test_it_starts_with_the_console() -> None:
+    """Behaviour 68."""
+    assert root(RoutingTable()) == "console-fallback"
+
+
+def test_a_new_file_replaces_the_table_and_is_told() -> None:
+    """Behaviour 67."""
+    seen: list[Router] = []
+    table = RoutingTable(on_change=seen.append)
+    assert table.load(ONE, "f")
+    assert table.load(TWO, "f")
+    assert root(table) == "b"
+    assert seen[-1] is table.router
+
+
+@pytest.mark.parametrize("empty", ["", "  \n\n"])
+def test_a_file_without_content_changes_nothing(empty: str) -> None:
+    """Behaviour 68."""
+    table = RoutingTable()
+    table.load(ONE, "f")
+    assert table.load(empty, "f") is False
+    assert root(table) == "a"
+
+
+@pytest.mark.parametrize("bad", ["route: [", "route: {receiver: zz}\nreceivers: [{name: a}]", "nonsense"])
+def test_a_wrong_file_keeps_the_last_good_table(bad: str) -> None:
+    """Behaviour 66."""
+    table = RoutingTable()
+    table.load(ONE, "f")
+    with pytest.raises(RoutingError):
+        table.load(bad, "f")
+    assert root(table) == "a"
+
+
+def test_all_missing_credentials_are_named(tmp_path: Path) -> None:
+    """Behaviour 73."""
+    (tmp_path / "two").write_text("x")
+    table = RoutingTable(CredentialStore(tmp_path))
+    with pytest.raises(RoutingError, match=r"credentialRef one, three; add a file"):
+        table.load(SECRETIVE, "f")
+    (tmp_path / "one").write_text("x")
+    (tmp_path / "three").write_text("x")
+    assert table.load(SECRETIVE, "f")
+
+
+def test_a_missing_file_says_how_to_set_the_path(tmp_path: Path) -> None:
+    with pytest.raises(RoutingError, match=r"cannot read routing file .*nowhere.yaml.*ROUTING_CONFIG_PATH"):
+        RoutingTable().load_file(tmp_path / "nowhere.yaml")
+
+
+def test_a_file_is_read_as_it_is_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "routing.yaml"
+    path.write_text(ONE)
+    table = RoutingTable()
+    assert table.load_file(path)
+    assert root(table) == "a"
