@@ -19,11 +19,11 @@ def widgets(control_plane: ControlPlane) -> None:
 async def shop(
     control_plane: ControlPlane, widgets: None, namespace: str, ledger: RequestLedger
 ) -> AsyncIterator[Shop]:
-    async with client_for(control_plane, control_plane.url) as client:
+    async with client_for(control_plane, control_plane.url, control_plane.ca_file) as client:
         yield Shop(control_plane, namespace, ledger, client)
 
 
 @pytest.fixture
 async def faults(control_plane: ControlPlane, fault_proxy: FaultProxy) -> AsyncIterator[Faults]:
-    async with client_for(control_plane, fault_proxy.url) as client:
+    async with client_for(control_plane, fault_proxy.url, fault_proxy.ca_file) as client:
         yield Faults(fault_proxy, client)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kubernaut_status import PhaseMachine, Resource, StatusClient, StatusManager
+from kubernaut_status import ObjectKey, PhaseMachine, Request, Resource, StatusClient, StatusManager
 from kubernaut_status.aiohttp_client import AiohttpClient
+from kubernaut_status.wire import get_object
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.ledger import RequestLedger
-from kubernaut_testing.proxy import Action, FaultProxy, Rule
+from kubernaut_testing.proxy import After, Before, FaultProxy, Rule, Status
 from kubernaut_testing.rest import ApiError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -63,6 +64,15 @@ class Shop:
         """What an example or a process needs to reach the server."""
         plane = self.control_plane
         return {"API_SERVER": plane.url, "API_TOKEN": plane.admin_token, "API_CA_FILE": str(plane.ca_file)}
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """Trust in the server."""
+        return ssl.create_default_context(cafile=str(self.control_plane.ca_file))
+
+    def read_request(self, name: str) -> Request:
+        """A GET of a widget."""
+        return get_object(WIDGETS, ObjectKey(self.namespace, name))
 
     def manager(self, *, client: StatusClient | None = None, **options: Any) -> StatusManager:
         """A manager with the test's client, phases and identities, unless told otherwise."""
@@ -117,18 +127,20 @@ class Faults:
         self.proxy = proxy
         self.client = client
 
-    def reset_after_commit(self, *, times: int, then: Callable[[], object] | None = None) -> None:
+    def reset_after_commit(self, *, times: int, then: Callable[[], object] = lambda: None) -> None:
         """The server stores the write, the answer is lost; `then` runs before the client learns of it."""
-        self.proxy.add(Rule(Action.reset_after_commit(then=then), verb="patch", first=times))
+        self.proxy.add(Rule(After(lambda _: then(), drop=True), verb="patch", first=times))
 
-    def reset_before_forward(self, *, times: int, then: Callable[[], object] | None = None) -> None:
-        """The request never reaches the server."""
-        self.proxy.add(Rule(Action.reset_before_forward(then=then), verb="patch", first=times))
+    def reset_before_forward(self, *, times: int, then: Callable[[], object] = lambda: None) -> None:
+        """The request never reaches the server; `then` runs meanwhile."""
+        self.proxy.add(Rule(Before(lambda _: then(), drop=True), verb="patch", first=times))
 
     def answer(self, code: int, *, retry_after: int, times: int) -> None:
-        self.proxy.add(Rule(Action.answer(code, retry_after=retry_after), verb="patch", first=times))
+        """The server answers `code` before it has looked at the request."""
+        self.proxy.add(Rule(Status(code, retry_after=retry_after), verb="patch", first=times))
 
 
-def client_for(plane: ControlPlane, url: str) -> AiohttpClient:
-    context = ssl.create_default_context(cafile=str(plane.ca_file))
+def client_for(plane: ControlPlane, url: str, ca_file: Path | None) -> AiohttpClient:
+    """A client of the test, straight to the server or through the proxy."""
+    context = ssl.create_default_context(cafile=str(ca_file))
     return AiohttpClient(url, ssl=context, token=lambda: plane.admin_token, user_agent=AGENT)

@@ -1,0 +1,99 @@
+"""`kubernaut-notification`: wires the service's rooms to the runtime, nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+
+from kubernaut_api import NOTIFICATION_REQUEST
+from kubernaut_runtime import Operator, Runtime, run_operator
+
+from . import __version__
+from .audit import AuditTrail, JsonLinesSink
+from .config import NotificationConfig
+from .delivery.credentials import CredentialStore
+from .delivery.deliverer import Deliverer
+from .delivery.file import check_output_dir
+from .delivery.registry import build_registry, http_session
+from .metrics import NotificationMetrics
+from .phases import PHASES
+from .reconciler import NotificationReconciler
+from .reporting import Reporter
+from .routing.table import RoutingTable
+from .status import ATTEMPT_IDENTITY, NotificationStatus
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CONFIG = Path("/etc/notification/config.yaml")
+DEFAULT_ROUTING = Path("/etc/notification-routing/routing.yaml")
+COMPONENT = "notification-controller"
+
+
+async def setup(runtime: Runtime[NotificationConfig]) -> None:
+    """Build the controller from the runtime's parts."""
+    config, clock = runtime.config, runtime.clock
+    if config.delivery.file.output_dir is not None:
+        check_output_dir(config.delivery.file.output_dir)
+    if config.datastorage is not None:
+        logger.warning("datastorage: sending audit events there is not built yet; they go to standard output")
+
+    session = http_session()
+    runtime.on_shutdown(session.close, "HTTP session")
+    credentials = CredentialStore(config.delivery.credentials.dir)
+    channels = build_registry(config.delivery, credentials, session)
+    routing = RoutingTable(credentials, on_change=lambda router: channels.replace_routed(router.entries()))
+    await _follow_routing(runtime, routing)
+
+    reporter = Reporter(
+        runtime.events(COMPONENT, NOTIFICATION_REQUEST),
+        AuditTrail(JsonLinesSink(), clock.now),
+        NotificationMetrics(runtime.registry),
+    )
+    runtime.add_kind(
+        NOTIFICATION_REQUEST,
+        lambda store: NotificationReconciler(
+            store,
+            NotificationStatus(
+                runtime.status_manager(store, phases=PHASES, identities=ATTEMPT_IDENTITY),
+                clock.now,
+            ),
+            lambda nr: routing.router.resolve(nr),
+            Deliverer(channels, clock),
+            reporter,
+            clock,
+            acting_since=lambda: runtime.acting_since,
+            random=random.random,
+        ),
+    )
+
+
+async def _follow_routing(runtime: Runtime[NotificationConfig], routing: RoutingTable) -> None:
+    """Load the routing file and reload it on change. Without one at the default path, everything goes to the console."""
+    named = os.environ.get("ROUTING_CONFIG_PATH")
+    path = Path(named) if named else DEFAULT_ROUTING
+    if not named and not path.exists():
+        logger.warning("no routing file at %s: everything goes to the console; set ROUTING_CONFIG_PATH", path)
+        return
+
+    def load(content: bytes) -> None:
+        routing.load(content.decode("utf-8-sig"), str(path))
+
+    await runtime.watch_file(path, load)
+
+
+OPERATOR = Operator(
+    name="notification",
+    version=__version__,
+    config=NotificationConfig,
+    default_config=DEFAULT_CONFIG,
+    setup=setup,
+    description="Delivers NotificationRequests to console, log, file and Slack.",
+)
+
+
+def main() -> None:
+    """Run the operator; the console script."""
+    sys.exit(run_operator(OPERATOR))

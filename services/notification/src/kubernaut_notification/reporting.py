@@ -1,0 +1,89 @@
+"""What the loop tells the world beside the status: Events, audit events, metrics.
+
+None of it can hold up or fail a pass, and none of it writes status. What is told when an attempt ends is told once:
+a commit that has to be repeated repeats nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubernaut_api import NotificationRequest
+from kubernaut_runtime import EventRecorder
+from kubernaut_status import Object
+
+from .audit import AuditTrail
+from .delivery.announcement import Announced
+from .delivery.plan import MESSAGE_FAILED, go_duration
+from .delivery.result import Attempt
+from .metrics import NotificationMetrics
+from .phases import FAILED, PARTIALLY_SENT, RETRYING, SENDING, SENT
+
+
+class Reporter:
+    """Tells of one service's notifications through `events`, `audit` and `metrics`."""
+
+    def __init__(self, events: EventRecorder, audit: AuditTrail, metrics: NotificationMetrics) -> None:
+        self._events = events
+        self._audit = audit
+        self._metrics = metrics
+
+    def seen(self, nr: NotificationRequest) -> None:
+        """The object was looked at; its phase counts in the gauge."""
+        self._metrics.seen(nr)
+
+    def forget(self, uid: str) -> None:
+        """The object is gone."""
+        self._metrics.gone(uid)
+        self._audit.forget(uid)
+
+    def started(self, nr: NotificationRequest) -> None:
+        """The object is new. Told once per object, not per pass."""
+        name = nr.metadata.name
+        self._events.once(_raw(nr), "ReconcileStarted", f"Started reconciling notification {name}")
+
+    def attempted(self, nr: NotificationRequest, attempt: Attempt) -> None:
+        """One attempt has ended; its record is not written yet."""
+        self._audit.attempt(nr, attempt)
+        self._metrics.attempt(attempt)
+        if attempt.succeeded:
+            message = f"Successfully delivered to channel {attempt.channel}"
+            self._events.normal(_raw(nr), "NotificationSent", message)
+
+    def scheduled(self, attempts: Iterable[Attempt], announced: Iterable[Announced]) -> None:
+        """The write that schedules further attempts after the failed ones of `attempts` is stored."""
+        reasons = {attempt.channel: attempt.reason for attempt in attempts if not attempt.succeeded}
+        for entry in announced:
+            if entry.channel in reasons:
+                self._metrics.retry(entry.channel, reasons[entry.channel])
+
+    def outcome_unknown(self, nr: NotificationRequest, entry: Announced) -> None:
+        """An attempt of an earlier process may have been made; it is made again under its number."""
+        self._metrics.outcome_unknown(entry.channel)
+        self._events.warning(
+            _raw(nr),
+            "DeliveryOutcomeUnknown",
+            f"Attempt {entry.attempt} on channel {entry.channel} was announced and has no result; "
+            "it is made again under the same number",
+        )
+
+    def entered(self, nr: NotificationRequest, phase: str, *, message: str = "", wait: float = 0.0) -> None:
+        """The write that enters `phase` is stored; `message` is the status message, `wait` seconds until a retry."""
+        raw = _raw(nr)
+        if phase == SENDING:
+            self._events.normal(raw, "PhaseTransition", "Transitioned to Sending phase")
+        elif phase == RETRYING:
+            self._events.normal(
+                raw, "NotificationRetrying", f"Retrying failed channels with backoff {go_duration(wait)}"
+            )
+        elif phase == PARTIALLY_SENT:
+            self._events.normal(raw, "NotificationPartiallySent", message)
+        elif phase == FAILED:
+            self._events.warning(raw, "NotificationFailed", MESSAGE_FAILED)
+            self._audit.failed(nr)
+        elif phase == SENT:
+            self._audit.sent(nr)
+
+
+def _raw(nr: NotificationRequest) -> Object:
+    return {"apiVersion": nr.api_version, "kind": nr.kind, "metadata": nr.metadata.to_wire()}
