@@ -173,8 +173,9 @@ def test_redacting_twice_changes_nothing_that_matters(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["a", "a.", "a@", '"', '"password":', '"annotations":{', "://", "://a:", "sk-", "1.", "[", "-----BEGIN CERTIFICATE-----",
-     "bearer ", "authorization:", "\n", " ", "key:", "password", "token=", "aws_secret_key", "eyJ", "@a.", "é"],
+    ["a", "a.", "a@", '"', '"password":', '"annotations":{', "://", "://a:", "sk-", "1.", "[", "@a.", "é",
+     "-----BEGIN CERTIFICATE-----", "bearer ", "authorization:", "\n", " ", "key:", "password", "token=",
+     "aws_secret_key", "eyJ"],
 )  # fmt: skip
 def test_hostile_texts_cost_linear_time(unit: str) -> None:
     text = unit * (400_000 // len(unit))

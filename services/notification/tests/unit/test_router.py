@@ -17,7 +17,7 @@ RECEIVERS = (
 
 
 def router(route: str, receivers: str = RECEIVERS) -> Router:
-    return Router(load_routing(f"route: {route}\n{receivers}", "f"))
+    return Router(load_routing(f"route: {route.strip()}\n{receivers}", "f"))
 
 
 def receivers_of(route: str, **attributes: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.text import encodable
 
 REASON = "file"
+
+_MAX_FILE_NAME = 255
+_OVERHEAD = "notification-" + ".tmp"
 
 
 def _to_json(content: dict[str, Any]) -> str:
@@ -52,7 +56,8 @@ class FileChannel:
     def path_for(self, name: str, due: datetime) -> Path:
         """Return the path of the file for the notification `name` and the attempt announced for `due`."""
         stamp = due.astimezone(self._timezone).strftime("%Y%m%d-%H%M%S.%f")
-        return self._dir / f"notification-{name}-{stamp}.{self._format}"
+        rest = f"-{stamp}.{self._format}"
+        return self._dir / f"notification-{_shortened(name, _MAX_FILE_NAME - len(_OVERHEAD) - len(rest))}{rest}"
 
     async def deliver(self, message: Message) -> None:
         """Write the file; a thread does it, because a disk may be slow."""
@@ -68,6 +73,14 @@ class FileChannel:
         path = self.path_for(message.nr.metadata.name, message.due)
         # Shielded by its own thread: a cancelled pass leaves a whole file or none.
         await asyncio.to_thread(write_whole, path, text)
+
+
+def _shortened(name: str, limit: int) -> str:
+    """An object's name may be longer than a file's may; a long one is cut and told apart by a digest of the whole."""
+    if len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: limit - len(digest) - 1]}-{digest}"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kubernaut_api import NotificationRequest
+from kubernaut_notification.config import DeliverySection, NotificationConfig
+from kubernaut_notification.delivery.channel import PermanentError
+from kubernaut_notification.delivery.credentials import CredentialStore
+from kubernaut_notification.delivery.message import Message
+from kubernaut_notification.delivery.registry import ChannelRegistry, build_registry, http_session
+from kubernaut_notification.routing.table import RoutingTable
+
+
+class Silent:
+    async def deliver(self, message: Message) -> None:
+        return
+
+
+async def registry_for(tmp_path: Path, delivery: dict[str, object]) -> ChannelRegistry:
+    section: DeliverySection = NotificationConfig.model_validate({"delivery": delivery}).delivery
+    async with http_session() as session:
+        return build_registry(section, CredentialStore(tmp_path), session)
+
+
+async def test_the_console_is_always_there(tmp_path: Path) -> None:
+    assert (await registry_for(tmp_path, {"console": {"enabled": False}})).keys() == ["console"]
+
+
+async def test_file_and_log_are_there_when_they_are_switched_on(tmp_path: Path) -> None:
+    delivery = {"file": {"outputDir": str(tmp_path)}, "log": {"enabled": True}}
+    assert (await registry_for(tmp_path, delivery)).keys() == ["console", "file", "log"]
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("sms", ""), ("file", r"set delivery\.file\.outputDir"), ("log", r"set delivery\.log\.enabled")]
+)
+def test_an_unknown_key_is_a_permanent_error_that_names_it(key: str, hint: str) -> None:
+    """Behaviour 56."""
+    with pytest.raises(PermanentError, match=f"channel not registered: {key}.*{hint}"):
+        ChannelRegistry().channel(key)
+
+
+def test_unregistering_an_unknown_key_is_harmless_and_registering_again_replaces() -> None:
+    """Behaviour 56."""
+    registry, first, second = ChannelRegistry(), Silent(), Silent()
+    registry.unregister("console")
+    registry.register("console", first)
+    registry.register("console", second)
+    assert registry.channel("console") is second
+    registry.unregister("console")
+    assert registry.keys() == []
+
+
+async def test_a_new_routing_table_takes_the_old_channels_away(tmp_path: Path) -> None:
+    """Behaviour 65."""
+    registry = await registry_for(tmp_path, {})
+    table = RoutingTable(on_change=lambda router: registry.replace_routed(router.entries()))
+    three = ", ".join(f"{{name: {name}, slackConfigs: [{{credentialRef: c}}]}}" for name in "abc")
+    table.load(f"route: {{receiver: a}}\nreceivers: [{three}]", "f")
+    assert registry.keys() == ["console", "slack:a", "slack:b", "slack:c"]
+    table.load("route: {receiver: b}\nreceivers: [{name: b, slackConfigs: [{credentialRef: c}]}]", "f")
+    assert registry.keys() == ["console", "slack:b"]
+
+
+async def test_channel_types_without_a_builder_stay_unregistered(tmp_path: Path) -> None:
+    registry = await registry_for(tmp_path, {})
+    table = RoutingTable(on_change=lambda router: registry.replace_routed(router.entries()))
+    table.load("route: {receiver: a}\nreceivers: [{name: a, emailConfigs: [{to: x}], webhookConfigs: [{}]}]", "f")
+    assert registry.keys() == ["console"]
+
+
+async def test_a_slack_channel_without_its_credential_fails_for_good_and_says_which(
+    tmp_path: Path, make_nr: Callable[..., NotificationRequest], now: datetime
+) -> None:
+    registry = await registry_for(tmp_path, {})
+    table = RoutingTable(on_change=lambda router: registry.replace_routed(router.entries()))
+    table.load("route: {receiver: a}\nreceivers: [{name: a, slackConfigs: [{credentialRef: hook}]}]", "f")
+    with pytest.raises(PermanentError, match=r"slack webhook URL is empty.*'hook'"):
+        await registry.channel("slack:a").deliver(Message(make_nr(), "slack:a", 1, now))
