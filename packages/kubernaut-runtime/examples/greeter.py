@@ -16,7 +16,7 @@ from kubernaut_runtime import (
     Store,
     run_operator,
 )
-from kubernaut_status import ObjectKey, PhaseMachine, Resource, StatusManager
+from kubernaut_status import ObjectKey, PhaseMachine, Resource
 
 GREETINGS = Resource(group="example.com", version="v1", plural="greetings", kind="Greeting")
 PHASES = PhaseMachine({"": ["Greeted"]}, terminal=["Greeted"])
@@ -36,14 +36,7 @@ class Greeting:
         self._config = runtime.config.greeter
         self._store = store
         self._events = runtime.events("greeter", GREETINGS)
-        self._manager = StatusManager(
-            runtime.client,
-            GREETINGS,
-            phases=PHASES,
-            writes=store,
-            field_manager="kubernaut-greeter",
-            metrics=runtime.status_metrics,
-        )
+        self._manager = runtime.status_manager(store, phases=PHASES)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         greeting = self._store.get(key)

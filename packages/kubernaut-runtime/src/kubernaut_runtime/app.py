@@ -21,14 +21,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import uvloop
 
 from .addresses import parse_bind_address
 from .config import ConfigError, LoadedConfig, effective_values, load_config
 from .connection import ConnectError, Connection
-from .engine import WatchEngine
 from .flags import Arguments, StartError, controller_namespace, parse_arguments, process_identity
 from .leader import LeaderElector
 from .logs import setup_logging
@@ -36,6 +35,9 @@ from .probes import LoopMonitor, ProbeServer
 from .runtime import Runtime, call
 from .sections import ControllerConfig
 from .sweep import HistoryRewoundError, Sweep
+
+if TYPE_CHECKING:
+    from .engine import WatchEngine
 
 log = logging.getLogger(__name__)
 
@@ -194,6 +196,8 @@ class Process(Generic[C]):
         runtime.watch_config(operator.config)
 
     def _engine(self) -> WatchEngine:
+        from .engine import WatchEngine  # kopf takes two seconds to import, --help and --check-config need none of it
+
         runtime = self.runtime
         sweep = Sweep(
             runtime.client,
@@ -223,6 +227,7 @@ class Process(Generic[C]):
             return None
 
         async def acquired() -> None:
+            runtime.acting_since = runtime.clock.now()
             for controller in runtime.controllers:
                 controller.resume()
 

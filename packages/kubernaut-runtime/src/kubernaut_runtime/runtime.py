@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 
-from kubernaut_status import ApiCalls, ObjectKey, Resource, StatusMetrics
+from kubernaut_status import ApiCalls, ObjectKey, PhaseMachine, Resource, StatusManager, StatusMetrics
 from kubernaut_status.aiohttp_client import AiohttpClient
 
 from .backoff import Backoff
@@ -54,7 +54,8 @@ class Runtime(Generic[C]):
 
     Public attributes: `config` and `config_path` (None without a file), `namespace` (whose objects are handled),
     `connection`, `client` (for all of the service's requests), `calls` and `status_metrics` (for other clients and for
-    status managers), `registry`, `clock`, `identity` (unique per process), `user_agent`, `leader_election`.
+    status managers), `registry`, `clock`, `identity` (unique per process), `user_agent`, `leader_election`,
+    `acting_since` (when this process started, or became leader: what was announced for before may be another's doing).
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Runtime(Generic[C]):
         self.tasks: list[Task] = []
         self.watchers: list[FileWatcher] = []
         self.shutdown_callbacks: list[tuple[str, Callable[[], Awaitable[None] | None]]] = []
+        self.acting_since = self.clock.now()
         self._is_leader: Callable[[], bool] = lambda: True
         self._loaded = loaded
         self._config_listeners: list[Callable[[C], None]] = []
@@ -143,6 +145,22 @@ class Runtime(Generic[C]):
             )
         )
         return store
+
+    def status_manager(
+        self, store: Store, *, phases: PhaseMachine, identities: Mapping[str, Sequence[str]] | None = None
+    ) -> StatusManager:
+        """Return the writer of the status of `store`'s kind, in the configured mode (`controller.statusUpdateMode`)."""
+        return StatusManager(
+            self.client,
+            store.resource,
+            phases=phases,
+            identities=identities,
+            writes=store,
+            field_manager=f"kubernaut-{self.name}",
+            mode=self.config.controller.status_update_mode,
+            refetch=self.config.controller.status_refetch,
+            metrics=self.status_metrics,
+        )
 
     def queue(self, resource: Resource) -> WorkQueue:
         """Return the queue of a kind that was added with a reconciler; KeyError if it was not."""

@@ -1,8 +1,8 @@
 """The sections that every controller's config file shares, key for key as the live system's files have them.
 
 A service derives its own model from `ControllerConfig` and adds its sections. Keys are camelCase in the file and
-snake_case in Python. Keys that the live files do not have (`statusUpdateMode`, `resyncPeriod`, the lease times,
-`maxConcurrentReconciles`) all have defaults, so old files work unchanged.
+snake_case in Python. Keys that the live files do not have (`statusUpdateMode`, `statusRefetch`,
+`resyncPeriod`, the lease times, `maxConcurrentReconciles`) all have defaults, so old files work unchanged.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class ControllerSection(ConfigModel):
     retry_period: PositiveDuration = 2.0
     status_update_mode: Literal["atomic", "sequential"] = "atomic"
     """`atomic`: one status write per pass; `sequential`: one per change, as before DD-PERF-001."""
+    status_refetch: Literal["on_conflict", "always"] = "on_conflict"
+    """`always` reads the object before each status write, as the standard literally says; for comparison."""
     resync_period: PositiveDuration = 600.0
     max_concurrent_reconciles: int = Field(default=1, ge=1, le=1000)
 
