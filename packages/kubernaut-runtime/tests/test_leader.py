@@ -176,6 +176,17 @@ async def test_release_lets_the_standby_lead_at_its_next_look(stage: Stage) -> N
     assert await stage.advance_until(lambda: second.leads, 5) <= 3
 
 
+async def test_a_release_right_after_an_unanswered_renewal_still_frees_the_lease(stage: Stage) -> None:
+    one = (await stage.candidate("one")).start()
+    await stage.until(lambda: one.leads)
+    lease = stage.lease()
+    lease["spec"]["renewTime"] = format_time(datetime.now(UTC), micro=True)
+    stage.control_plane.api.request("PUT", LEASE.object_path(ObjectKey(stage.namespace, NAME)), lease)
+    await one.kill()
+    await one.elector.release()
+    assert stage.lease()["spec"]["holderIdentity"] == ""
+
+
 @pytest.mark.parametrize("fault", ["down", "hang", "403", "503"])
 async def test_a_leader_that_cannot_renew_stops_work_before_its_lease_ends(stage: Stage, fault: str) -> None:
     one = (await stage.candidate("one")).start()

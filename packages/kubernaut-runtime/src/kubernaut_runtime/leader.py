@@ -117,11 +117,16 @@ class LeaderElector:
         spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
         try:
             response = await self._put(self._lease, spec, timeout=2.0)
-        except TransportError as error:
+            if response.code == 409:  # a renewal that was cut short by the end of the process has landed
+                lease = await self._get(2.0)
+                if lease is None or (lease.get("spec") or {}).get("holderIdentity") != self.identity:
+                    return
+                response = await self._put(lease, spec, timeout=2.0)
+        except (TransportError, ApiError) as error:
             log.warning("cannot release the lease", extra={"lease": str(self.key), "error": str(error)})
-        else:
-            if response.code >= 400:
-                log.warning("cannot release the lease", extra={"lease": str(self.key), "code": response.code})
+            return
+        if response.code >= 400:
+            log.warning("cannot release the lease", extra={"lease": str(self.key), "code": response.code})
 
     def _resign(self) -> None:
         self._valid_until = None
