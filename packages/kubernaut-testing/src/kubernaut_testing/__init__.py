@@ -1,6 +1,7 @@
 """A real Kubernetes control plane, a request ledger and a fault proxy for operator tests.
 
 The public names are imported on first use, because the pytest plugin loads this package into every pytest run.
+Faults (``ResetAfter``, ``Status`` ...) are in ``kubernaut_testing.proxy``.
 """
 
 from __future__ import annotations
@@ -9,15 +10,60 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kubernaut_testing.clock import FakeClock as FakeClock
     from kubernaut_testing.controlplane import ControlPlane as ControlPlane
+    from kubernaut_testing.crash import CrashSweep as CrashSweep
+    from kubernaut_testing.invariants import Contract as Contract
+    from kubernaut_testing.invariants import assert_invariants as assert_invariants
+    from kubernaut_testing.invariants import assert_quiet as assert_quiet
     from kubernaut_testing.ledger import RequestLedger as RequestLedger
+    from kubernaut_testing.process import OperatorProcess as OperatorProcess
+    from kubernaut_testing.proxy import FaultProxy as FaultProxy
+    from kubernaut_testing.proxy import Rule as Rule
+    from kubernaut_testing.receivers import Answer as Answer
+    from kubernaut_testing.receivers import WebhookReceiver as WebhookReceiver
+    from kubernaut_testing.waiting import eventually as eventually
+    from kubernaut_testing.waiting import eventually_async as eventually_async
+    from kubernaut_testing.waiting import stays as stays
+    from kubernaut_testing.waiting import stays_async as stays_async
 
 _HOME = {
+    "Answer": "receivers",
+    "Contract": "invariants",
     "ControlPlane": "controlplane",
+    "CrashSweep": "crash",
+    "FakeClock": "clock",
+    "FaultProxy": "proxy",
+    "OperatorProcess": "process",
     "RequestLedger": "ledger",
+    "Rule": "proxy",
+    "WebhookReceiver": "receivers",
+    "assert_invariants": "invariants",
+    "assert_quiet": "invariants",
+    "eventually": "waiting",
+    "eventually_async": "waiting",
+    "stays": "waiting",
+    "stays_async": "waiting",
 }
 
-__all__ = ["ControlPlane", "RequestLedger"]
+__all__ = [
+    "Answer",
+    "Contract",
+    "ControlPlane",
+    "CrashSweep",
+    "FakeClock",
+    "FaultProxy",
+    "OperatorProcess",
+    "RequestLedger",
+    "Rule",
+    "WebhookReceiver",
+    "assert_invariants",
+    "assert_quiet",
+    "eventually",
+    "eventually_async",
+    "stays",
+    "stays_async",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,197 @@
+"""The crash-point sweep and the invariants find nothing in a right operator, and the bug in a wrong one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kubernaut_testing import (
+    Contract,
+    ControlPlane,
+    CrashSweep,
+    FaultProxy,
+    OperatorProcess,
+    RequestLedger,
+    WebhookReceiver,
+    assert_invariants,
+    assert_quiet,
+    eventually,
+)
+from kubernaut_testing.crash import CrashPoint
+
+from .conftest import Widgets
+
+CONTRACT = Contract(
+    transitions={"": {"Pending"}, "Pending": {"Working"}, "Working": {"Done"}, "Done": ()},
+    writer="tiny-operator",
+    attempts=lambda status: status.get("attempts") or [],
+    attempt_id=lambda attempt: attempt["number"],
+    counters=lambda status: {"succeeded": len(status.get("attempts") or [])},
+)
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def operator_on(
+    control_plane: ControlPlane, fault_proxy: FaultProxy, widgets: Widgets, receiver: WebhookReceiver
+) -> Callable[..., object]:
+    rules = [{"apiGroups": ["example.com"], "resources": ["widgets", "widgets/status"], "verbs": ["list", "patch"]}]
+    control_plane.service_account(widgets.namespace, "tiny", rules=rules)
+    # Discovery is asked for as any authenticated user.
+    path = fault_proxy.kubeconfig_for(control_plane.kubeconfig_for(widgets.namespace, "tiny"))
+
+    @contextmanager
+    def start(*flags: str) -> Iterator[OperatorProcess]:
+        script = Path(__file__).with_name("tiny_operator.py")
+        with OperatorProcess([sys.executable, script, path, widgets.namespace, receiver.url, *flags]) as process:
+            yield process
+
+    return start
+
+
+def phase(widgets: Widgets, name: str) -> str:
+    return str((widgets.get(name).get("status") or {}).get("phase", ""))
+
+
+def effects(receiver: WebhookReceiver, name: str) -> list[str]:
+    ids = [str(request.json["id"]) for request in receiver.requests]
+    return [identity.partition("#")[2] for identity in ids if identity.startswith(f"{name}#")]
+
+
+def test_a_right_operator_survives_a_kill_on_both_sides_of_every_write(
+    operator_on: Callable[..., Iterator[OperatorProcess]],
+    fault_proxy: FaultProxy,
+    widgets: Widgets,
+    receiver: WebhookReceiver,
+    ledger: RequestLedger,
+) -> None:
+    def check(name: str) -> None:
+        seen = effects(receiver, name)
+        unknown = ["1"] if name == CrashPoint(3, "before").name else []
+        obj = f"widgets/{widgets.namespace}/{name}"
+        assert_invariants(ledger, obj, CONTRACT, effects=seen, unknown=unknown)
+
+    with operator_on() as operator:
+        outcomes = CrashSweep(fault_proxy, operator, resource="widgets", timeout=20).run(
+            create=widgets.create, converged=lambda name: phase(widgets, name) == "Done", check=check
+        )
+        assert operator.running
+        assert operator.starts == 1 + len(outcomes)
+        read = lambda: widgets.control_plane.api.list("example.com/v1", "Widget", widgets.namespace)  # noqa: E731
+        assert_quiet(read, seconds=0.5)
+    assert [(one.point.index, one.point.side) for one in outcomes] == [
+        (index, side) for index in (1, 2, 3, 4) for side in ("before", "after")
+    ]
+    # Killed between the effect and its record, it is made again: under the same identity.
+    assert effects(receiver, CrashPoint(3, "before").name) == ["1", "1"]
+
+
+def test_an_operator_that_forgets_what_it_sent_is_found_out(
+    operator_on: Callable[..., Iterator[OperatorProcess]],
+    fault_proxy: FaultProxy,
+    widgets: Widgets,
+    receiver: WebhookReceiver,
+    ledger: RequestLedger,
+) -> None:
+    def check(name: str) -> None:
+        assert_invariants(ledger, f"widgets/{widgets.namespace}/{name}", CONTRACT, effects=effects(receiver, name))
+
+    sweep_of = CrashSweep
+    with (
+        operator_on("--forgetful") as operator,
+        pytest.raises(AssertionError, match=r"before write 3: (.|\n)*I3: effect \w+ belongs to no recorded attempt"),
+    ):
+        sweep_of(fault_proxy, operator, resource="widgets", timeout=20).run(
+            create=widgets.create, converged=lambda name: phase(widgets, name) == "Done", check=check
+        )
+
+
+def test_a_sweep_without_any_write_fails_instead_of_passing(
+    operator_on: Callable[..., Iterator[OperatorProcess]], fault_proxy: FaultProxy, widgets: Widgets
+) -> None:
+    with operator_on() as operator, pytest.raises(AssertionError, match="no write to gadgets came through the proxy"):
+        CrashSweep(fault_proxy, operator, resource="gadgets", timeout=20).run(
+            create=widgets.create, converged=lambda name: phase(widgets, name) == "Done"
+        )
+
+
+def test_each_broken_invariant_is_named(widgets: Widgets, ledger: RequestLedger) -> None:
+    contract = Contract(
+        transitions=CONTRACT.transitions,
+        writer="kubernaut-testing/admin",
+        attempts=CONTRACT.attempts,
+        attempt_id=CONTRACT.attempt_id,
+        attempt_time=lambda attempt: attempt.get("time", "9999"),
+        counters=CONTRACT.counters,
+    )
+    widget = widgets.create("one")
+    one = {"number": 1, "status": "success", "time": "2001-01-01T00:00:00Z"}
+    widgets.status("one", phase="Working", attempts=[one, one], succeeded=1)
+    widgets.status("one", phase="Working", note="nothing durable")
+    widgets.status("one", phase="Working")
+    widgets.status("one", phase="Done", attempts=[])
+    with pytest.raises(AssertionError) as failure:
+        assert_invariants(ledger, widget, contract, effects=[7], unknown=[])
+    text = str(failure.value)
+    for expected in (
+        "I2: illegal edge '' -> 'Working'",
+        "I1: attempts recorded twice",
+        "I1: attempts lost",
+        "made no durable change",
+        "changed nothing (still",
+        "I4: succeeded is 1, the arrays say 2",
+        "I7: attempt 1 is older than its object",
+        "I7: unconditional patch",
+        "I3: effect 7 belongs to no recorded attempt",
+    ):
+        assert expected in text
+
+
+def test_an_attempt_that_claims_success_without_effect_and_one_with_two_are_named(
+    widgets: Widgets, ledger: RequestLedger
+) -> None:
+    widget = widgets.create("one")
+    widgets.status("one", phase="Pending", attempts=[{"number": n, "status": "success"} for n in (1, 2)], succeeded=2)
+    with pytest.raises(AssertionError, match="I3: attempt 1 claims success and had no effect"):
+        assert_invariants(ledger, widget, CONTRACT, effects=[2])
+    with pytest.raises(AssertionError, match="I3: effect of attempt 2 took place 2 times"):
+        assert_invariants(ledger, widget, CONTRACT, effects=[1, 2, 2])
+    assert_invariants(ledger, widget, CONTRACT, effects=[1, 2, 2], unknown=[2])
+
+
+def test_an_object_that_the_ledger_does_not_know_is_no_proof(ledger: RequestLedger, namespace: str) -> None:
+    with pytest.raises(AssertionError, match="knows no version"):
+        assert_invariants(ledger, f"widgets/{namespace}/none", CONTRACT)
+
+
+def test_writes_at_rest_are_found(widgets: Widgets) -> None:
+    widgets.create("one")
+    count = iter(range(100))
+
+    def read() -> list[dict[str, object]]:
+        widgets.status("one", number=next(count))
+        return [widgets.get("one")]
+
+    with pytest.raises(AssertionError, match="should have stayed the same"):
+        assert_quiet(read, seconds=1)
+
+
+def test_an_operator_that_is_paused_stands_still_and_goes_on(
+    operator_on: Callable[..., Iterator[OperatorProcess]], widgets: Widgets
+) -> None:
+    with operator_on() as operator:
+        operator.pause()
+        widgets.create("one")
+        assert operator.running
+        assert phase(widgets, "one") == ""
+        operator.resume()
+        eventually(lambda: phase(widgets, "one") == "Done")
