@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .connection import Connection, ConnectError, TokenFile
+from .connection import ConnectError, Connection, TokenFile
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,7 @@ def connect(path: str, context: str | None) -> Connection:
     def fail(reason: str) -> ConnectError:
         return ConnectError(f"{wrong}, context {current['name']}: {reason}")
 
-    if (
-        getattr(settings, "proxy", None)
-        and "proxy-url" in merged["clusters"].get_with_name(inner["cluster"])["cluster"]
-    ):
+    if "proxy-url" in cluster:
         raise fail("proxy-url is not supported; use a context that reaches the server directly")
     credentials: dict[str, Any] = user_node.value if user_node is not None else {}
     if "exec" in credentials and not (settings.api_key.get("BearerToken") or settings.cert_file):
