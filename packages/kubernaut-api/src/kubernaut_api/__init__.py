@@ -4,10 +4,11 @@
 |---|---|
 | reading and writing objects | `NotificationRequest.model_validate(obj)`, `.to_wire()` |
 | naming the kind to a client or store | `NOTIFICATION_REQUEST` |
-| installing the CRD | `kubernaut_api.crds.load_crd("notificationrequests")` |
+| installing the CRD | `load_crd("notificationrequests")` |
 | routing and audit keys of a context | `flatten_context` |
 """
 
+from kubernaut_api.crds import load_crd
 from kubernaut_api.meta import Condition, ObjectMeta, ObjectReference, OwnerReference
 from kubernaut_api.notification import (
     ActionLink,
@@ -41,4 +42,5 @@ __all__ = [
     "Rule",
     "flatten_context",
     "format_time",
+    "load_crd",
 ]

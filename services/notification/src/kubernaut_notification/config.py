@@ -61,9 +61,9 @@ class LogSection(ConfigModel):
 
 
 def _timeout(value: Any) -> Any:
-    if isinstance(value, str) and parse_duration(value) <= 0:
-        return DEFAULT_HTTP_TIMEOUT
-    return DEFAULT_HTTP_TIMEOUT if isinstance(value, int | float) and value <= 0 else value
+    seconds = parse_duration(value) if isinstance(value, str) else value
+    nothing = isinstance(seconds, int | float) and seconds <= 0
+    return f"{DEFAULT_HTTP_TIMEOUT:g}s" if nothing else value
 
 
 class SlackSection(ConfigModel):

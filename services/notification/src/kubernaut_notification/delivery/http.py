@@ -42,7 +42,7 @@ def is_webhook_url(url: str) -> bool:
     """Whether `url` is an http or https address with a host."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
@@ -124,10 +124,10 @@ class HttpPoster:
         return cut(redact(without_url(text, url)), MAX_BODY)
 
     def _failed(self, error: Exception) -> DeliveryError:
+        if tls := _tls_problem(error):  # first: a certificate error is also a ValueError
+            return PermanentError(f"{_TLS_TEXT}: {tls}", reason="tls")
         if isinstance(error, _UNSENDABLE):
             return PermanentError(f"{self._name} webhook URL is not an http(s) address", reason="bad_url")
-        if tls := _tls_problem(error):
-            return PermanentError(f"{_TLS_TEXT}: {tls}", reason="tls")
         cause, reason, arrived = _transport_problem(error, self._timeout)
         return RetryableError(
             f"{self._name} webhook request failed: {cause}{_UNKNOWN if arrived else ''}",

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubernaut_api import NotificationRequest
+from kubernaut_notification.audit import (
+    AuditError,
+    AuditTrail,
+    JsonLinesSink,
+    acknowledged_event,
+    escalated_event,
+    failed_event,
+    sent_event,
+)
+from kubernaut_notification.delivery.channel import PermanentError, RetryableError
+from kubernaut_notification.delivery.result import Attempt
+
+MakeNR = Callable[..., NotificationRequest]
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.events: list[Mapping[str, Any]] = []
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def trail(kept: Kept, now: datetime) -> AuditTrail:
+    return AuditTrail(kept, lambda: now)
+
+
+def test_a_sent_event_has_every_field_of_the_contract(make_nr: MakeNR, now: datetime) -> None:
+    nr = make_nr(
+        clusterID="east",
+        remediationRequestRef={"name": "rr-1"},
+        extensions={"environment": "prod"},
+        context={"dedup": {"duplicateCount": "2"}},
+    )
+    assert sent_event(nr, "slack:a", now) == {
+        "version": "1.0",
+        "event_type": "notification.message.sent",
+        "event_timestamp": "2026-03-01T10:00:00.000000Z",
+        "event_category": "notification",
+        "event_action": "sent",
+        "event_outcome": "success",
+        "actor_type": "service",
+        "actor_id": "notification-controller",
+        "resource_type": "NotificationRequest",
+        "resource_id": "nr-a",
+        "namespace": "kubernaut-system",
+        "cluster_id": "east",
+        "correlation_id": "rr-1",
+        "event_data": {
+            "event_type": "notification.message.sent",
+            "notification_id": "nr-a",
+            "channel": "slack:a",
+            "subject": "hello",
+            "body": "world",
+            "priority": "Medium",
+            "type": "Simple",
+            "metadata": {"duplicateCount": "2", "environment": "prod"},
+        },
+    }
+
+
+def test_a_standalone_notification_is_correlated_by_its_uid(make_nr: MakeNR, now: datetime) -> None:
+    """Behaviour 81."""
+    assert sent_event(make_nr(), "console", now)["correlation_id"] == "u-1"
+    assert "metadata" not in sent_event(make_nr(), "console", now)["event_data"]
+
+
+def test_a_failed_event_without_an_error_has_no_error_key(make_nr: MakeNR, now: datetime) -> None:
+    """Behaviour 82."""
+    data = failed_event(make_nr(), "slack:a", None, now)["event_data"]
+    assert "error" not in data
+    assert data["error_type"] == "transient"
+    assert "type" not in data
+
+
+def test_a_permanent_error_is_told_from_a_transient_one(make_nr: MakeNR, now: datetime) -> None:
+    data = failed_event(make_nr(), "slack:a", "permanent failure: x", now, permanent=True)["event_data"]
+    assert (data["error_type"], data["error"]) == ("permanent", "permanent failure: x")
+
+
+def test_the_ends_have_events_of_their_own(make_nr: MakeNR, now: datetime) -> None:
+    acknowledged, escalated = acknowledged_event(make_nr(), now), escalated_event(make_nr(priority="High"), now)
+    assert (acknowledged["event_action"], acknowledged["event_outcome"]) == ("acknowledged", "success")
+    assert acknowledged["event_data"] == {
+        "event_type": "notification.message.acknowledged",
+        "notification_id": "nr-a",
+        "subject": "hello",
+        "priority": "Medium",
+    }
+    assert (escalated["event_action"], escalated["event_outcome"]) == ("escalated", "success")
+    assert escalated["event_data"]["reason"] == "Escalated due to High priority"
+
+
+@pytest.mark.parametrize("build", [sent_event, lambda nr, channel, now: failed_event(nr, channel, "x", now)])
+def test_an_event_needs_a_notification_and_a_channel(make_nr: MakeNR, now: datetime, build: Callable[..., Any]) -> None:
+    """Behaviour 82."""
+    with pytest.raises(AuditError, match="without a notification"):
+        build(None, "console", now)
+    with pytest.raises(AuditError, match="without a channel"):
+        build(make_nr(), "", now)
+    with pytest.raises(AuditError, match="neither uid nor reference"):
+        build(make_nr(metadata={"uid": ""}), "console", now)
+
+
+def test_each_attempt_is_told_once_however_often_a_pass_runs(
+    make_nr: MakeNR, now: datetime, trail: AuditTrail, kept: Kept
+) -> None:
+    """Behaviour 81."""
+    nr = make_nr()
+    attempts = [
+        Attempt.success("console", 1, now, now, 0),
+        Attempt.failure("slack:a", 1, now, now, 0, RetryableError("busy")),
+        Attempt.failure("slack:a", 2, now, now, 0, PermanentError("no")),
+    ]
+    for _ in range(2):
+        for attempt in attempts:
+            trail.attempt(nr, attempt)
+        trail.sent(nr)
+        trail.failed(nr)
+    types = [event["event_type"].rsplit(".", 1)[1] for event in kept.events]
+    assert types == ["sent", "failed", "failed", "acknowledged", "escalated"]
+    assert [event["event_data"].get("error_type") for event in kept.events[1:3]] == ["transient", "permanent"]
+
+
+def test_a_recreated_object_is_told_anew_and_a_deleted_one_is_forgotten(
+    make_nr: MakeNR, now: datetime, trail: AuditTrail, kept: Kept
+) -> None:
+    trail.sent(make_nr())
+    trail.sent(make_nr(metadata={"uid": "u-2"}))
+    assert len(kept.events) == 2
+    trail.forget("u-1")
+    assert set(trail._told) == {"u-2"}
+
+
+def test_events_are_redacted(make_nr: MakeNR, now: datetime, trail: AuditTrail, kept: Kept) -> None:
+    nr = make_nr(subject="token=s1", body="password: s2", extensions={"x": "secret: s3"})
+    trail.attempt(nr, Attempt.success("console", 1, now, now, 0))
+    assert not any(secret in str(kept.events) for secret in ("s1", "s2", "s3"))
+
+
+def test_a_sink_writes_one_line_per_event() -> None:
+    stream = io.StringIO()
+    sink = JsonLinesSink(stream)
+    sink.emit({"a": "x\ny\u2028", "b": {"c": ["\ud800"]}})
+    sink.emit({"a": 2})
+    sink.close()
+    assert [json.loads(line) for line in stream.getvalue().split("\n")[:-1]] == [
+        {"a": "x\ny\u2028", "b": {"c": ["\ufffd"]}},
+        {"a": 2},
+    ]
+    assert not stream.closed
+
+
+def test_a_sink_appends_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    for number in range(2):
+        sink = JsonLinesSink(path)
+        sink.emit({"n": number})
+        sink.close()
+    assert path.read_text() == '{"n":0}\n{"n":1}\n'
+
+
+def test_a_sink_that_cannot_write_drops_and_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """Behaviour 83: audit never fails a delivery."""
+    stream = io.StringIO()
+    sink = JsonLinesSink(stream)
+    sink.emit({"a": object()})
+    stream.close()
+    sink.emit({"a": 1})
+    assert sink.dropped == 2
+    assert "it is dropped" in caplog.text

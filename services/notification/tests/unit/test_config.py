@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubernaut_notification.config import NotificationConfig
+from kubernaut_runtime.config import ConfigError, LoadedConfig, parse_config
+
+LIVE = """
+controller:
+  metricsAddr: ":9090"
+  healthProbeAddr: ":8081"
+  leaderElection: false
+  leaderElectionId: notification.kubernaut.ai
+delivery:
+  console:
+    enabled: true
+  file:
+    outputDir: /tmp/notifications
+    format: json
+    timeout: 5s
+  log:
+    enabled: true
+    format: json
+  slack:
+    timeout: 10s
+  credentials:
+    dir: /etc/notification/credentials/
+datastorage:
+  url: https://data-storage-service.kubernaut-system.svc.cluster.local:8080
+  healthUrl: https://data-storage-service.kubernaut-system.svc.cluster.local:8080/readyz
+  timeout: 10s
+  buffer: {bufferSize: 10000, batchSize: 100, flushInterval: 1s, maxRetries: 3}
+logging:
+  level: INFO
+  format: json
+"""
+
+
+def load(text: str) -> LoadedConfig[NotificationConfig]:
+    return parse_config(text.encode(), Path("config.yaml"), NotificationConfig)
+
+
+def test_the_live_systems_file_works_unchanged() -> None:
+    loaded = load(LIVE)
+    delivery = loaded.config.delivery
+    assert delivery.file.output_dir == Path("/tmp/notifications")
+    assert (delivery.log.enabled, delivery.slack.timeout) == (True, 10.0)
+    assert delivery.credentials.dir == Path("/etc/notification/credentials")
+    (warning,) = loaded.warnings
+    assert "delivery.file.timeout" in warning
+
+
+def test_an_empty_file_has_the_defaults() -> None:
+    loaded = load("")
+    delivery = loaded.config.delivery
+    assert (delivery.console.enabled, delivery.file.output_dir, delivery.log.enabled) == (True, None, False)
+    assert (delivery.file.format, delivery.log.format, delivery.slack.timeout) == ("json", "json", 10.0)
+    assert loaded.warnings == ()
+
+
+def test_the_console_cannot_be_switched_off_and_that_is_told() -> None:
+    loaded = load("delivery: {console: {enabled: false}}")
+    assert loaded.config.delivery.console.enabled is True
+    (warning,) = loaded.warnings
+    assert "delivery.console.enabled" in warning
+
+
+@pytest.mark.parametrize("value", ['""', '" "'])
+def test_an_empty_output_folder_switches_the_file_channel_off(value: str) -> None:
+    assert load(f"delivery: {{file: {{outputDir: {value}}}}}").config.delivery.file.output_dir is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("0s", 10.0), ("-1s", 10.0), ("0", 10.0), ("2500ms", 2.5), ("1m", 60.0)]
+)
+def test_a_timeout_of_nothing_is_ten_seconds(value: str, seconds: float) -> None:
+    assert load(f"delivery: {{slack: {{timeout: {value}}}}}").config.delivery.slack.timeout == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "5", "[1]"])
+def test_a_bad_timeout_names_file_and_key(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: delivery\.slack\.timeout"):
+        load(f"delivery: {{slack: {{timeout: {value}}}}}")
+
+
+def test_unknown_formats_are_told() -> None:
+    warnings = load("delivery: {file: {outputDir: /x, format: xml}, log: {format: logfmt}}").warnings
+    assert ["delivery.file.format" in line or "delivery.log.format" in line for line in warnings] == [True, True]
+
+
+def test_an_unknown_key_is_told_with_its_nearest_neighbour() -> None:
+    (warning,) = load("delivery: {slack: {timeOut: 3s}}").warnings
+    assert "delivery.slack.timeOut" in warning
+    assert "delivery.slack.timeout" in warning
