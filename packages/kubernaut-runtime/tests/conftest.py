@@ -15,6 +15,7 @@ from kubernaut_runtime.store import Store
 from kubernaut_runtime.sweep import Sweep
 from kubernaut_status import ApiCalls, ObjectKey, Resource
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.proxy import FaultProxy
 
 GADGETS = Resource("example.org", "v1", "gadgets", "Gadget")
 
@@ -111,6 +112,9 @@ class Watching:
         )
         self.task: asyncio.Task[None] | None = None
 
+    def _note(self, key: ObjectKey, priority: Priority) -> None:
+        self.woken.append((key.name, priority))
+
     async def start(self, synced: bool = True) -> None:
         self.task = asyncio.create_task(self.engine.run())
         if synced:
@@ -142,6 +146,12 @@ def shelf(control_plane: ControlPlane, gadgets: Resource, namespace: str) -> She
 @pytest.fixture
 def connection(control_plane: ControlPlane) -> Connection:
     return Connection.from_kubeconfig(control_plane.kubeconfig)
+
+
+@pytest.fixture
+def through_faults(control_plane: ControlPlane, fault_proxy: FaultProxy) -> Connection:
+    """The connection that goes through the fault proxy."""
+    return Connection.from_kubeconfig(fault_proxy.kubeconfig_for(control_plane.kubeconfig))
 
 
 @pytest.fixture

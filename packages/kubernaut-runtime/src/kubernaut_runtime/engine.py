@@ -26,9 +26,11 @@ Known of kopf 1.45, and answered here:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -152,6 +154,11 @@ class WatchEngine:
         """Wait until every kind was listed completely once: from then on an absent object does not exist."""
         await self._sweep.wait_synced()
 
+    @property
+    def running(self) -> bool:
+        """Whether kopf runs at this moment: not before `run`, nor between two runs of it."""
+        return self._run is not None
+
     async def run(self) -> None:
         """Watch until cancelled. Raises `HistoryRewoundError` when only a restart of the process helps."""
         _quieten_kopf()
@@ -191,10 +198,15 @@ class WatchEngine:
             fast = 0 if self._clock.monotonic() - began > _STEADY else fast + 1
             wait = self._times.restart.wait(fast)
             logger.warning("the watch engine ended (%s), again in %.1f s", _brief(error), wait)
+            logger.debug("how the watch engine ended", exc_info=error)
             await self._clock.sleep(wait)
 
-    async def _operate(self, stop: asyncio.Event) -> None:
-        """One run of kopf, in its thread and loop."""
+    async def _operate(self) -> None:
+        """One run of kopf, in its thread and loop; cancelled to end it.
+
+        There is no `stop_flag`: kopf leaves its waiter for the flag hanging when it fails, and then waits for it
+        for 5 seconds, in which nothing is watched.
+        """
         registry = kopf.OperatorRegistry()
         sessions: list[Any] = []
         relogin = Backoff(1.0, 30.0)
@@ -217,7 +229,6 @@ class WatchEngine:
                 standalone=True,
                 clusterwide=not self._namespace,
                 namespaces=[self._namespace] if self._namespace else [],
-                stop_flag=stop,
             )
         finally:
             for session in sessions:
@@ -233,7 +244,7 @@ class WatchEngine:
         settings.networking.error_backoffs = times.retry.endless()
         settings.networking.request_timeout = times.request
         settings.networking.connect_timeout = times.connect
-        settings.watching.server_timeout = times.server_timeout
+        settings.watching.server_timeout = math.ceil(times.server_timeout)  # the API takes whole seconds only
         settings.watching.inactivity_timeout = times.inactivity
         settings.watching.reconnect_backoff = min(0.5, times.reopen)
         settings.watching.chunk_size = 500
@@ -267,15 +278,15 @@ class WatchEngine:
 class _KopfRun:
     """One run of kopf in a thread; all methods but the thread's own are for the main loop."""
 
-    def __init__(self, operate: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    def __init__(self, operate: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self.listed: set[Resource] = set()
         self._operate = operate
         self._main = asyncio.get_running_loop()
         self._began = self._main.time()
         self._ended: asyncio.Future[BaseException | None] = self._main.create_future()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._asked = threading.Event()
+        self._lock = threading.Lock()
+        self._cancel: Callable[[], object] | None = None
+        self._asked = False
         threading.Thread(target=self._thread, name="kopf", daemon=True).start()
 
     def age(self) -> float:
@@ -283,17 +294,17 @@ class _KopfRun:
         return self._main.time() - self._began
 
     async def wait(self) -> BaseException | None:
-        """Wait for the end; returns the error that was the cause, if any."""
+        """Wait for the end; returns the error that was the cause, None if it was asked for."""
         return await asyncio.shield(self._ended)
 
     def stop(self) -> None:
-        """Ask kopf to end."""
-        self._asked.set()
-        if self._loop is not None and self._stop is not None and not self._ended.done():
-            try:
-                self._loop.call_soon_threadsafe(self._stop.set)
-            except RuntimeError:  # it has just ended
-                return
+        """Ask kopf to end; once, because a second cancellation would cut its ending short."""
+        with self._lock:
+            cancel = None if self._asked else self._cancel
+            self._asked = True
+        if cancel is not None and not self._ended.done():
+            with contextlib.suppress(RuntimeError):  # its loop has just closed
+                cancel()
 
     async def end(self, timeout: float) -> None:
         """Ask kopf to end and wait for it; after `timeout` seconds its (daemon) thread is left behind."""
@@ -305,10 +316,11 @@ class _KopfRun:
     def _thread(self) -> None:
         error: BaseException | None = None
         try:
+            # Not the policy's loop: the main one may be uvloop, and kopf is content with asyncio's own.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._in_thread())
         except BaseException as caught:  # noqa: BLE001 - whatever ends kopf, the supervisor shall know it
-            error = caught
+            error = None if self._asked and isinstance(caught, asyncio.CancelledError) else caught
         if not self._main.is_closed():
             self._main.call_soon_threadsafe(self._tell, error)
 
@@ -317,11 +329,12 @@ class _KopfRun:
             self._ended.set_result(error)
 
     async def _in_thread(self) -> None:
-        stop = asyncio.Event()
-        self._loop, self._stop = asyncio.get_running_loop(), stop
-        if self._asked.is_set():
-            stop.set()
-        await self._operate(stop)
+        loop, task = asyncio.get_running_loop(), asyncio.create_task(self._operate(), name="kopf")
+        with self._lock:
+            if self._asked:
+                task.cancel()
+            self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
+        await task
 
 
 class _NoChanges(kopf.DiffBaseStorage):
@@ -340,12 +353,15 @@ class _NoChanges(kopf.DiffBaseStorage):
 
 
 def _quieten_kopf() -> None:
-    """Levels of kopf's loggers, unless somebody has set them: it logs each event's success at INFO."""
-    for name, level in (("kopf", logging.WARNING), ("kopf._core.reactor.running", logging.ERROR)):
+    """Levels of kopf's loggers, unless somebody has set them.
+
+    It logs each event's success at INFO, and an error that ends it thrice, with traces; the supervisor says it once.
+    """
+    for name, level in (("kopf", logging.WARNING), ("kopf._core.reactor", logging.CRITICAL)):
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(level)
 
 
 def _brief(error: BaseException | None) -> str:
     """An error in one line, without what a server may have put into it."""
-    return "asked to" if error is None else f"{type(error).__name__}: {str(error)[:200]}"
+    return "it was asked to" if error is None else f"{type(error).__name__}: {str(error)[:200]}"

@@ -1,0 +1,174 @@
+"""The watch engine behind a network and an API server that misbehave (a real one, through the fault proxy)."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from kubernaut_runtime.queue import HIGH, LOW
+from kubernaut_runtime.sweep import HistoryRewoundError
+from kubernaut_testing.proxy import (
+    BlackHole,
+    DropWatch,
+    Duplicate,
+    ErrorFrame,
+    Reorder,
+    Replay,
+    Rule,
+    Status,
+    Swallow,
+)
+from kubernaut_testing.proxy.actions import Before
+from kubernaut_testing.waiting import eventually_async
+
+GADGETS = {"resource": "gadgets"}
+
+
+def shown(sample):
+    return sorted(key.name for key in sample.store.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("fault", "restarts"),
+    [
+        pytest.param(ErrorFrame(410, after_seconds=0.2), 0, id="410"),
+        pytest.param(ErrorFrame(500, after_seconds=0.2), 1, id="error-frame-500"),
+        pytest.param(Status(404), 1, id="404-on-a-watch"),
+        pytest.param(Status(410), 1, id="410-as-an-answer"),
+    ],
+)
+async def test_what_vanishes_while_a_watch_breaks_is_found(
+    watching, shelf, fault_proxy, through_faults, fault, restarts
+):
+    shelf.create("gone")
+    shelf.create("kept")
+    sample = watching(via=through_faults, times={"server_timeout": 1.0})
+    await sample.start()
+    fault_proxy.add(Rule(Before(lambda request: shelf.delete("gone")), verb="list", first=1, **GADGETS))
+    broken = fault_proxy.add(Rule(fault, verb="watch", first=1, **GADGETS))
+    await eventually_async(lambda: broken.hits == 1)
+    await eventually_async(lambda: shown(sample) == ["kept"])
+    assert ("gone", LOW) in sample.woken
+    shelf.create("late")
+    await eventually_async(lambda: ("late", HIGH) in sample.woken or ("late", LOW) in sample.woken)
+    shelf.change("kept", {"spec": {"size": 2}})
+    await eventually_async(lambda: ("kept", HIGH) in sample.woken)
+    assert sample.engine.restarts == restarts
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_a_watch_that_ends_all_the_time_is_resumed_without_listing_anew(
+    watching, shelf, fault_proxy, through_faults, ledger, reset
+):
+    sample = watching(via=through_faults)
+    fault_proxy.add(Rule(DropWatch(0.2, reset=reset), verb="watch", **GADGETS))
+    await sample.start()
+    for number in range(20):
+        shelf.create(f"g{number:02}")
+        await asyncio.sleep(0.1)
+    await eventually_async(lambda: len(sample.store) == 20)
+    assert sample.woken == [(f"g{number:02}", HIGH) for number in range(20)]
+    ledger.settle()
+    assert len(ledger.entries(user_agent=sample.agent, verb="list")) == 2
+    assert len(ledger.entries(user_agent=sample.agent, verb="watch")) >= 5
+    assert sample.engine.restarts == 0
+
+
+async def test_a_watch_that_is_ended_at_once_is_not_opened_in_a_tight_loop(
+    watching, shelf, fault_proxy, through_faults
+):
+    ended = fault_proxy.add(Rule(DropWatch(0.0), verb="watch", **GADGETS))
+    sample = watching(via=through_faults, times={"reopen": 0.5})
+    await sample.start()
+    await asyncio.sleep(2)
+    assert 2 <= ended.hits <= 6
+
+
+async def test_a_silent_watch_is_opened_again(watching, shelf, fault_proxy, through_faults):
+    hole = fault_proxy.add(Rule(BlackHole(), verb="watch", first=1, **GADGETS))
+    sample = watching(via=through_faults, times={"inactivity": 1.0, "server_timeout": 30.0})
+    await sample.start()
+    await eventually_async(lambda: hole.hits == 1)
+    shelf.create("g")
+    await eventually_async(lambda: sample.woken == [("g", HIGH)], timeout=5)
+
+
+async def test_silence_that_reopening_does_not_end_fails_liveness(
+    watching, shelf, fault_proxy, through_faults, gadgets
+):
+    hole = fault_proxy.add(Rule(BlackHole(), verb="watch", **GADGETS))
+    sample = watching(via=through_faults, times={"inactivity": 0.5, "unhealthy": 2.0})
+    await sample.start()
+    assert sample.engine.healthy()
+    await eventually_async(lambda: not sample.engine.healthy(), timeout=5)
+    assert hole.hits > 2
+    assert sample.engine.watch_age(gadgets) > 2
+    assert "no sign of life from the watch of gadgets" in sample.engine.unhealthy()
+    hole.remove()
+    await eventually_async(sample.engine.healthy, timeout=10)
+
+
+async def test_an_api_server_that_answers_with_errors_is_no_reason_to_restart_the_process(
+    watching, shelf, fault_proxy, through_faults
+):
+    sample = watching(via=through_faults, times={"server_timeout": 1.0, "unhealthy": 2.0})
+    await sample.start()
+    outage = fault_proxy.add(Rule(Status(503), **GADGETS))
+    await asyncio.sleep(3.5)
+    assert outage.hits > 3
+    assert sample.engine.healthy()
+    shelf.create("g")
+    outage.remove()
+    await eventually_async(lambda: shown(sample) == ["g"])
+    assert sample.engine.restarts == 0
+
+
+async def test_a_swallowed_event_is_found_by_the_next_sweep(watching, shelf, fault_proxy, through_faults):
+    sample = watching(via=through_faults, resync_period=3.0)
+    swallow = Swallow(first=1)
+    fault_proxy.add(Rule(swallow, verb="watch", **GADGETS))
+    await sample.start()
+    shelf.create("g")
+    await eventually_async(lambda: swallow.count == 1)
+    assert sample.woken == []
+    await eventually_async(lambda: sample.woken == [("g", LOW)])
+
+
+@pytest.mark.parametrize("disorder", [Duplicate, Reorder, Replay], ids=lambda kind: kind.__name__)
+async def test_repeated_and_reordered_events_change_nothing(watching, shelf, fault_proxy, through_faults, disorder):
+    sample = watching(via=through_faults)
+    fault_proxy.add(Rule(disorder(), verb="watch", **GADGETS))
+    await sample.start()
+    for name in ("a", "b"):
+        shelf.create(name)
+    for size in range(2, 8):
+        for name in ("a", "b"):
+            newest = shelf.change(name, {"spec": {"size": size}})
+    shelf.delete("a")
+    shelf.create("marker")
+    shelf.create("marker-2")
+    await eventually_async(lambda: shown(sample) == ["b", "marker", "marker-2"])
+    assert sample.store.get(shelf.key("b"))["metadata"]["resourceVersion"] == newest["metadata"]["resourceVersion"]
+
+
+async def test_a_rotated_token_is_used_and_a_bad_one_makes_no_storm(watching, shelf, connection, ledger):
+    good, tokens = connection.token(), ["expired"]
+    sample = watching(via=replace(connection, token=lambda: tokens[0]))
+    await sample.start(synced=False)
+    await asyncio.sleep(2.5)
+    ledger.settle()
+    refused = ledger.entries(user_agent=sample.agent, code=401)
+    assert 1 <= len(refused) <= 20
+    tokens[0] = good
+    shelf.create("g")
+    await eventually_async(lambda: ("g", HIGH) in sample.woken or ("g", LOW) in sample.woken, timeout=15)
+    await asyncio.wait_for(sample.engine.wait_synced(), 10)
+
+
+async def test_a_restored_etcd_ends_the_engine_for_a_clean_restart(watching, shelf):
+    sample = watching(resync_period=1.0)
+    await sample.start()
+    sample.store.saw_version(2**60)
+    with pytest.raises(HistoryRewoundError):
+        await asyncio.wait_for(sample.task, 10)
+    assert not sample.engine.running
