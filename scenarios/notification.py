@@ -1,0 +1,216 @@
+"""A Notification operator in a namespace of its own, with a receiver in Slack's place.
+
+Routing goes by the extension `to`: `all` (Slack, console, file; also the default), `slack`, `console`, `file`,
+`slack-and-console`. Whatever is sent to Slack arrives at `receiver`, on path `/slack`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kubernaut_api import load_crd
+from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.deployment import OperatorDeployment
+from kubernaut_testing.entries import Entry
+from kubernaut_testing.invariants import Contract
+from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.proxy import FaultProxy
+from kubernaut_testing.receivers import WebhookReceiver
+
+ROLE = Path(__file__).parents[1] / "services" / "notification" / "deploy" / "role.yaml"
+PROGRAM = "kubernaut-notification"
+API_VERSION, KIND, PLURAL = "kubernaut.ai/v1alpha1", "NotificationRequest", "notificationrequests"
+TERMINAL = frozenset({"Sent", "PartiallySent", "Failed"})
+
+QUICK_RETRY = {"maxAttempts": 5, "initialBackoffSeconds": 1, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
+"""The shortest waits that the CRD allows: a second between attempts."""
+
+CHANNELS: dict[str, dict[str, Any]] = {
+    "all": {"slackConfigs": [{"credentialRef": "slack"}], "consoleConfigs": [{}], "fileConfigs": [{}]},
+    "slack": {"slackConfigs": [{"credentialRef": "slack"}]},
+    "console": {"consoleConfigs": [{}]},
+    "file": {"fileConfigs": [{}]},
+    "slack-and-console": {"slackConfigs": [{"credentialRef": "slack"}], "consoleConfigs": [{}]},
+}
+"""Receiver name -> its channels."""
+
+
+def _counters(status: Mapping[str, Any]) -> dict[str, int]:
+    attempts = status.get("deliveryAttempts") or []
+    channels = {attempt["channel"] for attempt in attempts}
+    succeeded = {attempt["channel"] for attempt in attempts if attempt["status"] == "success"}
+    counted = {
+        "totalAttempts": len(attempts),
+        "successfulDeliveries": len(succeeded),
+        "failedDeliveries": len(channels - succeeded),
+    }
+    return {name: number for name, number in counted.items() if number}
+
+
+def _announcement(status: Mapping[str, Any]) -> str | None:
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
+    return conditions["Delivering"]["message"] if "Delivering" in conditions else None
+
+
+CONTRACT = Contract(
+    transitions={
+        "": {"Pending"},
+        "Pending": {"Sending", "Failed"},
+        "Sending": {"Sent", "Retrying", "PartiallySent", "Failed"},
+        "Retrying": {"Sent", "Retrying", "PartiallySent", "Failed"},
+        "Sent": set(),
+        "PartiallySent": set(),
+        "Failed": set(),
+    },
+    writer=PROGRAM,
+    attempts=lambda status: status.get("deliveryAttempts") or [],
+    attempt_id=lambda attempt: (attempt["channel"], attempt["attempt"]),
+    attempt_time=lambda attempt: attempt["timestamp"],
+    counters=_counters,
+    also_durable=lambda before, after: _announcement(before) != _announcement(after),
+)
+"""What a NotificationRequest's status means, for the invariant checker; written apart from the service's own tables."""
+
+
+class NotificationSite:
+    """One namespace with its operator, folders and receiver.
+
+    `deployment` is the operator; start it as a context manager. `receiver` stands for Slack.
+    """
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        namespace: str,
+        folder: Path,
+        receiver: WebhookReceiver,
+        *,
+        config: Mapping[str, Any] | None = None,
+        proxy: FaultProxy | None = None,
+        name: str = "operator",
+    ) -> None:
+        self.control_plane = control_plane
+        self.namespace = namespace
+        self.folder = folder
+        self.receiver = receiver
+        self.output = folder / "delivered"
+        self.credentials = folder / "credentials"
+        self.routing = folder / "routing.yaml"
+        self.credentials.mkdir(parents=True, exist_ok=True)
+        self.output.mkdir(exist_ok=True)
+        (self.credentials / "slack").write_text(f"{receiver.url}/slack\n")
+        self.write_routing()
+        self.deployment = self.deploy(name, config=config, proxy=proxy)
+
+    def deploy(
+        self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
+    ) -> OperatorDeployment:
+        """A further replica with the same routing, credentials and output; it is not started."""
+        return OperatorDeployment(
+            self.control_plane,
+            self.namespace,
+            PROGRAM,
+            self.folder / name,
+            role=ROLE,
+            config=self.config(config or {}),
+            env={"ROUTING_CONFIG_PATH": str(self.routing), "POD_NAME": name},
+            proxy=proxy,
+            account="notification-controller",
+        )
+
+    def config(self, further: Mapping[str, Any]) -> dict[str, Any]:
+        """The operator's config with this site's folders; `further` overrides whole sections."""
+        return {
+            "controller": {"maxConcurrentReconciles": 10, **further.get("controller", {})},
+            "delivery": {
+                "file": {"outputDir": str(self.output)},
+                "log": {"enabled": True},
+                "slack": {"timeout": "5s"},
+                "credentials": {"dir": str(self.credentials)},
+                **further.get("delivery", {}),
+            },
+            **{key: value for key, value in further.items() if key not in ("controller", "delivery")},
+        }
+
+    def write_routing(self, default: str = "all") -> None:
+        """Write the routing file; `default` is the receiver of what nothing matches."""
+        routes = [{"match": {"to": name}, "receiver": name} for name in CHANNELS]
+        receivers = [{"name": name, **channels} for name, channels in CHANNELS.items()]
+        whole = {"route": {"receiver": default, "routes": routes}, "receivers": receivers}
+        fresh = self.routing.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump(whole, sort_keys=False))
+        fresh.replace(self.routing)
+
+    def create(self, name: str, to: str = "all", **spec: Any) -> dict[str, Any]:
+        """Create a NotificationRequest; `spec` overrides its fields."""
+        return self.control_plane.api.create(notification(self.namespace, name, to, **spec))
+
+    def get(self, name: str) -> dict[str, Any]:
+        """The stored object."""
+        return self.control_plane.api.get(API_VERSION, KIND, self.namespace, name)
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Its status, empty if it has none."""
+        return self.get(name).get("status") or {}
+
+    def phase(self, name: str) -> str:
+        """Its phase, empty if it has none."""
+        return str(self.status(name).get("phase", ""))
+
+    def ended(self, name: str) -> bool:
+        """Whether its phase is terminal."""
+        return self.phase(name) in TERMINAL
+
+    def objects(self) -> list[dict[str, Any]]:
+        """All objects of the namespace."""
+        return self.control_plane.api.list(API_VERSION, KIND, self.namespace)
+
+    def ref(self, name: str) -> str:
+        """How the ledger calls the object."""
+        return f"{PLURAL}/{self.namespace}/{name}"
+
+    def requests(self, ledger: RequestLedger, name: str) -> list[Entry]:
+        """What the operator asked of the object."""
+        ledger.settle()
+        return ledger.requests(self.ref(name), user_agent=PROGRAM)
+
+    def files(self, name: str) -> list[Path]:
+        """The files that the file channel wrote for the notification."""
+        return sorted(self.output.glob(f"notification-{name}-????????-??????.??????.json"))
+
+    def slack_messages(self, subject: str) -> list[dict[str, Any]]:
+        """The Slack payloads that were accepted and carry this subject in their header."""
+        return [
+            message.json
+            for message in self.receiver.to("/slack")
+            if 200 <= message.answer.status < 300
+            and subject in json.dumps(message.json["blocks"][0], ensure_ascii=False)
+        ]
+
+
+def notification(namespace: str, name: str, to: str = "all", **spec: Any) -> dict[str, Any]:
+    """The manifest of a NotificationRequest whose subject is its name, unless `spec` says otherwise."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "type": "Simple",
+            "priority": "Medium",
+            "subject": name,
+            "body": "The pod **checkout-7d9f** is crash-looping.",
+            "retryPolicy": QUICK_RETRY,
+            "extensions": {"to": to},
+            **spec,
+        },
+    }
+
+
+def install_crds(control_plane: ControlPlane) -> None:
+    """Apply the CRDs that the models generate."""
+    control_plane.apply(load_crd(PLURAL))

@@ -1,0 +1,49 @@
+"""Fixtures: a control plane with the CRDs, and Notification operators with a receiver in Slack's place."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenarios.notification import NotificationSite, install_crds
+
+from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.receivers import WebhookReceiver
+
+MakeSite = Callable[..., NotificationSite]
+
+
+@pytest.fixture(scope="session")
+def crds(control_plane: ControlPlane) -> None:
+    install_crds(control_plane)
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def make_site(
+    control_plane: ControlPlane, crds: None, namespace: str, tmp_path: Path, receiver: WebhookReceiver
+) -> Iterator[MakeSite]:
+    """Makes a site and starts its operator; `start=False` leaves that to the test."""
+    with ExitStack() as stack:
+
+        def make(*, start: bool = True, **options: Any) -> NotificationSite:
+            site = NotificationSite(control_plane, namespace, tmp_path, receiver, **options)
+            if start:
+                stack.enter_context(site.deployment)
+            else:
+                stack.callback(site.deployment.process.close)
+            return site
+
+        yield make
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> NotificationSite:
+    """A running operator with the default options."""
+    return make_site()
