@@ -71,7 +71,7 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
 
 
 async def _follow_routing(runtime: Runtime[NotificationConfig], routing: RoutingTable) -> None:
-    """Load the routing file and reload it on change. Without one at the default path, everything goes to the console."""
+    """Load the routing file and follow it. Without one at the default path, everything goes to the console."""
     named = os.environ.get("ROUTING_CONFIG_PATH")
     path = Path(named) if named else DEFAULT_ROUTING
     if not named and not path.exists():
