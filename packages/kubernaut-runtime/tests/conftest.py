@@ -161,7 +161,9 @@ async def watching(
     """Makes a `Watching`; options are those of `Sweep`, `times` those of `WatchTimes`, `via` another connection."""
     made: list[Watching] = []
 
-    def make(*resources: Resource, via: Connection = connection, **options: Any) -> Watching:
+    here = namespace
+
+    def make(*resources: Resource, via: Connection = connection, namespace: str = here, **options: Any) -> Watching:
         made.append(Watching(via, namespace, list(resources) or [gadgets], options))
         return made[-1]
 
@@ -169,6 +171,17 @@ async def watching(
     for one in made:
         await one.stop()
         await one.client.close()
+
+
+@pytest.fixture
+def shelf_on() -> Callable[[ControlPlane, str], Shelf]:
+    """The gadgets of another control plane; installs the kind there."""
+
+    def make(plane: ControlPlane, namespace: str) -> Shelf:
+        plane.apply(crd_of(GADGETS))
+        return Shelf(plane, plane.create_namespace(namespace))
+
+    return make
 
 
 @pytest.fixture

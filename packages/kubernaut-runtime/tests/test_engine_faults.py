@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from kubernaut_runtime.connection import Connection
 from kubernaut_runtime.queue import HIGH, LOW
 from kubernaut_runtime.sweep import HistoryRewoundError
+from kubernaut_status import Resource
+from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.proxy import (
     BlackHole,
     DropWatch,
@@ -172,3 +175,34 @@ async def test_a_restored_etcd_ends_the_engine_for_a_clean_restart(watching, she
     with pytest.raises(HistoryRewoundError):
         await asyncio.wait_for(sample.task, 10)
     assert not sample.engine.running
+
+
+async def test_a_crd_that_is_deleted_and_installed_again_is_watched_again(watching, control_plane, install, shelf_of):
+    fleeting = Resource("example.org", "v1", "fleetings", "Fleeting")
+    install(fleeting)
+    sample, shelf = watching(fleeting), shelf_of(fleeting)
+    shelf.create("old")
+    await sample.start()
+    control_plane.api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, "fleetings.example.org")
+    await eventually_async(lambda: shown(sample) == [])
+    await eventually_async(lambda: sample.engine.restarts >= 1, timeout=20)
+    await asyncio.to_thread(install, fleeting)
+    shelf.create("new")
+    await eventually_async(lambda: shown(sample) == ["new"], timeout=20)
+    shelf.change("new", {"spec": {"size": 2}})
+    await eventually_async(lambda: ("new", HIGH) in sample.woken, timeout=20)
+
+
+async def test_an_api_server_that_is_restarted_costs_no_event_and_no_process(watching, shelf_on):
+    with ControlPlane() as plane:
+        shelf = shelf_on(plane, "restart")
+        shelf.create("before")
+        sample = watching(via=Connection.from_kubeconfig(plane.kubeconfig), namespace="restart")
+        await sample.start()
+        await asyncio.to_thread(plane.restart_apiserver, graceful=False, down=1.0)
+        shelf.create("after")
+        await eventually_async(lambda: shown(sample) == ["after", "before"], timeout=20)
+        shelf.change("before", {"spec": {"size": 2}})
+        await eventually_async(lambda: ("before", HIGH) in sample.woken, timeout=20)
+        assert sample.engine.healthy()
+        await sample.stop()
