@@ -14,11 +14,6 @@ HERE = Path(__file__).parent
 RULES = [{"apiGroups": ["example.com"], "resources": ["greetings", "greetings/status"], "verbs": ["*"]}]
 
 
-@pytest.fixture(scope="session")
-def control_plane_options() -> dict[str, Any]:
-    return {"record_bodies": ["example.com"]}
-
-
 @pytest.fixture
 def operator(control_plane: ControlPlane, fault_proxy: FaultProxy, namespace: str) -> Iterator[OperatorProcess]:
     control_plane.apply(HERE / "greeting-crd.yaml")

@@ -40,11 +40,6 @@ WIDGET_CRD: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session")
-def control_plane_options() -> dict[str, Any]:
-    return {"record_bodies": ["example.com"]}
-
-
 class Widgets:
     """Makes widgets and writes their status, as the administrator."""
 
