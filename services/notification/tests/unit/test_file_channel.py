@@ -91,6 +91,13 @@ async def test_a_read_only_folder_is_retryable(tmp_path: Path, make_nr: MakeNR, 
         await deliver(FileChannel(tmp_path), make_nr(), now)
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that refuses new files even to root")
+async def test_a_folder_that_takes_no_files_is_retryable(make_nr: MakeNR, now: datetime) -> None:
+    """Behaviour 53."""
+    with pytest.raises(RetryableError, match="failed to write temporary file"):
+        await deliver(FileChannel(Path("/proc/self")), make_nr(), now)
+
+
 def test_a_full_disk_is_retryable_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
