@@ -9,7 +9,6 @@ VENV    := $(CURDIR)/.venv
 UV      := $(TOOLS)/bin/uv
 BIN     := $(VENV)/bin
 PYTEST  := $(BIN)/python -m pytest -m "not bench and not faults_full"
-SOURCES := packages services tests demo
 
 export PATH := $(BIN):$(TOOLS)/bin:$(PATH)
 
@@ -56,11 +55,11 @@ test-runtime: control-plane ## the runtime
 test-testing: control-plane ## the testing package
 	$(PYTEST) packages/kubernaut-testing
 test-notification: control-plane ## the Notification service, with its faults and crash points
-	$(PYTEST) services/notification tests -k "notification or Notification"
+	$(PYTEST) services/notification
 
 .PHONY: test-e2e-notification
 test-e2e-notification: control-plane ## the Notification operator as a process, end to end
-	$(PYTEST) -m e2e services/notification tests
+	$(PYTEST) -m e2e services/notification
 
 .PHONY: test-faults-full
 test-faults-full: control-plane ## faults at production times (many minutes)
@@ -82,7 +81,7 @@ coverage: control-plane ## tests with line and branch coverage
 lint: install ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy packages/*/src services/*/src demo benchmarks
+	$(BIN)/mypy packages/*/src services/*/src scenarios demo benchmarks
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: format

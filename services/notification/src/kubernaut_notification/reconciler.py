@@ -13,7 +13,7 @@ pass sends only what is announced and due. Its own write does not wake it: what 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -48,12 +48,14 @@ class Memory:
     """What this process knows of an object and its status does not say. Losing it is safe.
 
     `announced` are the announcements that this process wrote: their attempts were certainly not made before.
-    `results` are finished attempts whose commit failed: they are committed by the next pass, not made again.
+    `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
+    attempts whose commit failed: they are committed by the next pass, not made again.
     """
 
     uid: str
     announced: frozenset[Announced] = frozenset()
-    results: DeliveryResult | None = field(default=None)
+    begun: frozenset[Announced] = frozenset()
+    results: DeliveryResult | None = None
 
 
 class NotificationReconciler:
@@ -93,6 +95,7 @@ class NotificationReconciler:
             self._forget(key)
             return DONE
         nr = NotificationRequest.model_validate(stored)
+        self._remember(nr)
         self._report.seen(nr)
         step = self._steps.get(nr.status.phase)
         return await step(nr) if step is not None else DONE  # a terminal phase has no step
@@ -140,11 +143,14 @@ class NotificationReconciler:
 
     async def _make_due_attempts(self, nr: NotificationRequest, planned: Plan, memory: Memory) -> DeliveryResult:
         for entry in planned.due:
-            if entry not in memory.announced and entry.due <= self._acting_since():
+            inherited = entry not in memory.announced and entry.due <= self._acting_since()
+            if inherited or entry in memory.begun:
                 self._report.outcome_unknown(nr, entry)
+        memory.begun = frozenset(planned.due)
         attempts = await self._deliverer.deliver(nr, planned.due)
         for attempt in attempts:
             self._report.attempted(nr, attempt)
+        memory.begun = frozenset()
         return DeliveryResult(tuple(state.channel for state in planned.channels), tuple(attempts))
 
     async def _conclude(
