@@ -1,9 +1,10 @@
 """What the operator asks of the API server, counted in the server's own audit log."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
-from scenarios.notification import CONTRACT, PROGRAM, NotificationSite
+from scenarios.notification import CONTRACT, PLURAL, PROGRAM, NotificationSite
 
 from kubernaut_testing.invariants import assert_invariants, assert_quiet
 from kubernaut_testing.ledger import RequestLedger
@@ -60,3 +61,22 @@ def test_the_operator_s_own_count_agrees_with_the_audit_log(site: NotificationSi
     }
     for what in (("patch", "notificationrequests", "status"), ("create", "events", "")):
         assert counted[what] == logged[what], what
+
+
+def test_an_operator_at_rest_sends_its_lease_its_watch_and_the_sweep(
+    make_site: Callable[..., NotificationSite], ledger: RequestLedger
+) -> None:
+    site = make_site(config={"controller": {"leaderElection": True, "resyncPeriod": "3s"}})
+    site.create("one")
+    eventually(lambda: site.phase("one") == "Sent", timeout=30)
+    eventually(lambda: len(ledger.events_about(site.ref("one"))) == 5)
+    resting = ledger.mark()
+
+    def swept_and_renewed_twice() -> bool:
+        asked = ledger.count(user_agent=PROGRAM, since=resting)
+        return asked["list"] >= 2 and asked["update"] >= 2
+
+    eventually(swept_and_renewed_twice, timeout=30)
+    asked = Counter((entry.verb, entry.resource) for entry in ledger.entries(user_agent=PROGRAM, since=resting))
+    assert set(asked) <= {("list", PLURAL), ("watch", PLURAL), ("update", "leases")}
+    ledger.assert_requests(site.ref("one"), {"patch/status": 3}, user_agent=PROGRAM, only=True)
