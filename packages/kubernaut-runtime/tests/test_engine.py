@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from kubernaut_runtime.controller import Controller, Result
+from kubernaut_runtime.engine import WatchTimes
 from kubernaut_runtime.queue import HIGH, LOW, WorkQueue
 from kubernaut_status import Resource, StatusManager
 from kubernaut_testing.waiting import eventually_async, stays_async
@@ -232,3 +233,8 @@ async def test_the_engine_leaves_no_thread_behind(watching, shelf):
     assert "kopf" in [thread.name for thread in threading.enumerate()]
     await sample.stop()
     await eventually_async(lambda: "kopf" not in [thread.name for thread in threading.enumerate()])
+
+
+def test_times_with_which_no_quiet_watch_could_live_are_refused():
+    with pytest.raises(ValueError, match="a healthy quiet watch"):
+        WatchTimes(server_timeout=60, inactivity=30)

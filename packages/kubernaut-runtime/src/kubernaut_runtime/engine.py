@@ -56,10 +56,10 @@ _STEADY = 60.0
 class WatchTimes:
     """The watch engine's times, in seconds.
 
-    `server_timeout`: the server ends a watch; `inactivity`: a silent one is given up (together below 70);
+    `server_timeout`: the server ends a watch; `inactivity`: a silent one is given up (must be longer);
     `request`, `connect`: lists and discovery; `unhealthy`: silence that fails liveness; `reopen`: least time
     between two openings of a watch; `first_sweep`: a kind that kopf does not list is swept nevertheless;
-    `retry`: waits inside kopf; `restart`: waits between two runs of kopf.
+    `retry`: waits inside kopf; `restart`: waits between two runs of kopf. Raises ValueError if they cannot work.
     """
 
     server_timeout: float = 60.0
@@ -71,6 +71,13 @@ class WatchTimes:
     first_sweep: float = 15.0
     retry: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
     restart: Backoff = field(default_factory=lambda: Backoff(1.0, 30.0))
+
+    def __post_init__(self) -> None:
+        if self.inactivity <= self.server_timeout:
+            raise ValueError(
+                f"cannot use an inactivity of {self.inactivity:g} s with a server_timeout of {self.server_timeout:g} s: "
+                "a healthy quiet watch, which gives a sign only when the server ends it, would always be given up"
+            )
 
 
 class WatchEngine:
