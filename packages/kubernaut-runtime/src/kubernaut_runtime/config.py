@@ -22,6 +22,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .sections import ConfigModel, ControllerConfig
+from .yamlfile import UniqueKeyLoader, yaml_problem
 
 C = TypeVar("C", bound=ConfigModel)
 
@@ -84,31 +85,13 @@ def effective_values(config: BaseModel) -> str:
     return yaml.safe_dump(_hidden(dumped), sort_keys=False, allow_unicode=True)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} is given twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(content.decode("utf-8-sig"), Loader=_Loader)
+        data = yaml.load(content.decode("utf-8-sig"), Loader=UniqueKeyLoader)
     except UnicodeDecodeError as error:
         raise ConfigError([f"cannot use {path}: byte {error.start} is not UTF-8; save the file as UTF-8"]) from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        what = getattr(error, "problem", None) or "is not YAML"
-        raise ConfigError([f"cannot use {path}: {where}{what}; correct the YAML"]) from None
+        raise ConfigError([f"cannot use {path}: {yaml_problem(error)}; correct the YAML"]) from None
     if data is None:
         return {}
     if not isinstance(data, dict):

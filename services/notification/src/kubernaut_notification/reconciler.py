@@ -29,7 +29,7 @@ from .delivery.result import Attempt, DeliveryResult
 from .phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT
 from .reporting import Reporter
 from .routing.router import Resolution
-from .status import NotificationStatus, Update
+from .status import NotificationStatus, Update, Why
 
 DONE = Result()
 AGAIN = Result(requeue_after=0)
@@ -186,7 +186,7 @@ class NotificationReconciler:
             PARTIALLY_SENT: self._status.transition_to_partially_sent,
             FAILED: self._status.transition_to_failed,
         }[decision.phase]
-        return await transition(nr, decision.reason, decision.message, attempts, conditions)
+        return await transition(nr, Why(decision.reason, decision.message), attempts, conditions)
 
     def _plan(self, nr: NotificationRequest) -> tuple[Resolution, Plan]:
         resolution = self._resolve(nr)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from kubernaut_api import NOTIFICATION_REQUEST, Condition, DeliveryAttempt, NotificationRequest
-from kubernaut_status import Commit, ObjectKey, StatusManager, merge_conditions
+from kubernaut_status import Commit, StatusManager, merge_conditions
 
 from .conditions import OWNED_CONDITIONS
 from .delivery.result import Attempt, counters
@@ -25,6 +26,15 @@ ATTEMPT_IDENTITY = {"deliveryAttempts": ("channel", "attempt")}
 
 Change = Callable[[NotificationRequest], None]
 Update = Commit[NotificationRequest]
+Attempts = Sequence[Attempt]
+Conditions = Sequence[Condition]
+
+
+class Why(NamedTuple):
+    """`status.reason` and `status.message` of a phase change."""
+
+    reason: str
+    message: str
 
 
 class NotificationStatus:
@@ -36,65 +46,43 @@ class NotificationStatus:
         self._manager = manager
         self._now = now
 
-    async def transition_to_pending(self, nr: NotificationRequest, conditions: Sequence[Condition]) -> Update:
+    async def transition_to_pending(self, nr: NotificationRequest, conditions: Conditions) -> Update:
         """Accept the notification."""
         return await self.atomic_status_update(
             nr, PENDING, "Initialized", "Notification request received", (), conditions
         )
 
-    async def transition_to_sending(self, nr: NotificationRequest, conditions: Sequence[Condition]) -> Update:
+    async def transition_to_sending(self, nr: NotificationRequest, conditions: Conditions) -> Update:
         """Announce the first attempts; `conditions` carry which and when."""
         return await self.atomic_status_update(
             nr, SENDING, "ProcessingDeliveries", "Processing delivery channels", (), conditions
         )
 
     async def transition_to_sent(
-        self,
-        nr: NotificationRequest,
-        reason: str,
-        message: str,
-        attempts: Sequence[Attempt],
-        conditions: Sequence[Condition],
+        self, nr: NotificationRequest, why: Why, attempts: Attempts, conditions: Conditions
     ) -> Update:
         """End: every channel has the message."""
-        return await self.atomic_status_update(nr, SENT, reason, message, attempts, conditions)
+        return await self.atomic_status_update(nr, SENT, *why, attempts, conditions)
 
     async def transition_to_retrying(
-        self,
-        nr: NotificationRequest,
-        reason: str,
-        message: str,
-        attempts: Sequence[Attempt],
-        conditions: Sequence[Condition],
+        self, nr: NotificationRequest, why: Why, attempts: Attempts, conditions: Conditions
     ) -> Update:
         """Some channel has the message and another one is tried again."""
-        return await self.atomic_status_update(nr, RETRYING, reason, message, attempts, conditions)
+        return await self.atomic_status_update(nr, RETRYING, *why, attempts, conditions)
 
     async def transition_to_partially_sent(
-        self,
-        nr: NotificationRequest,
-        reason: str,
-        message: str,
-        attempts: Sequence[Attempt],
-        conditions: Sequence[Condition],
+        self, nr: NotificationRequest, why: Why, attempts: Attempts, conditions: Conditions
     ) -> Update:
         """End: some channels have the message, the others never will."""
-        return await self.atomic_status_update(nr, PARTIALLY_SENT, reason, message, attempts, conditions)
+        return await self.atomic_status_update(nr, PARTIALLY_SENT, *why, attempts, conditions)
 
     async def transition_to_failed(
-        self,
-        nr: NotificationRequest,
-        reason: str,
-        message: str,
-        attempts: Sequence[Attempt],
-        conditions: Sequence[Condition],
+        self, nr: NotificationRequest, why: Why, attempts: Attempts, conditions: Conditions
     ) -> Update:
         """End: no channel has the message."""
-        return await self.atomic_status_update(nr, FAILED, reason, message, attempts, conditions)
+        return await self.atomic_status_update(nr, FAILED, *why, attempts, conditions)
 
-    async def record(
-        self, nr: NotificationRequest, attempts: Sequence[Attempt], conditions: Sequence[Condition]
-    ) -> Update:
+    async def record(self, nr: NotificationRequest, attempts: Attempts, conditions: Conditions) -> Update:
         """Record attempts, or new announcements, and stay in the phase."""
         status = nr.status
         return await self.atomic_status_update(nr, status.phase, status.reason, status.message, attempts, conditions)
@@ -105,8 +93,8 @@ class NotificationStatus:
         phase: str,
         reason: str,
         message: str,
-        attempts: Sequence[Attempt],
-        conditions: Sequence[Condition],
+        attempts: Attempts,
+        conditions: Conditions,
     ) -> Update:
         """Commit everything that a pass found out in one write.
 
@@ -135,7 +123,7 @@ class NotificationStatus:
         return change
 
     def update_phase(
-        self, nr: NotificationRequest, phase: str, reason: str, message: str, conditions: Sequence[Condition]
+        self, nr: NotificationRequest, phase: str, reason: str, message: str, conditions: Conditions
     ) -> Change:
         """The change that sets phase, times and conditions."""
         now = self._now().replace(microsecond=0)
@@ -158,8 +146,3 @@ class NotificationStatus:
             status.observed_generation = fresh.metadata.generation
 
         return change
-
-
-def key_of(nr: NotificationRequest) -> ObjectKey:
-    """Where the notification is."""
-    return ObjectKey(nr.metadata.namespace, nr.metadata.name)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from kubernaut_notification.routing.patterns import Pattern
+from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
 
 
 class RoutingError(Exception):
@@ -152,19 +153,8 @@ DEFAULT_CONFIG = RoutingConfig(
 """What routes until a file was loaded: everything to the console."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(UniqueKeyLoader):
     """YAML whose scalars stay texts, null excepted; the models give them types."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} is given twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 _KEPT_TAGS = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
@@ -183,10 +173,7 @@ def load_routing(text: str, source: str) -> RoutingConfig:
     try:
         data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        what = getattr(error, "problem", None) or "is not YAML"
-        raise RoutingError([f"cannot load routing file {source}: {where}{what}; correct the YAML"]) from None
+        raise RoutingError([f"cannot load routing file {source}: {yaml_problem(error)}; correct the YAML"]) from None
     if not isinstance(data, dict):
         raise RoutingError([f"cannot load routing file {source}: it must hold the keys route and receivers"])
     problems = _missing(data)
