@@ -75,7 +75,7 @@ class WatchTimes:
     def __post_init__(self) -> None:
         if self.inactivity <= self.server_timeout:
             raise ValueError(
-                f"cannot use an inactivity of {self.inactivity:g} s with a server_timeout of {self.server_timeout:g} s: "
+                f"cannot use inactivity {self.inactivity:g} s with server_timeout {self.server_timeout:g} s: "
                 "a healthy quiet watch, which gives a sign only when the server ends it, would always be given up"
             )
 
