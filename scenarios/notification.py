@@ -7,6 +7,7 @@ Routing goes by the extension `to`: `all` (Slack, console, file; also the defaul
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,51 @@ class NotificationSite:
             if 200 <= message.answer.status < 300
             and subject in json.dumps(message.json["blocks"][0], ensure_ascii=False)
         ]
+
+
+    def console_messages(self, subject: str) -> list[str]:
+        """What the console channel told of the notification with this subject, over all starts of the operator."""
+        told = (str(record.get("msg")) for record in self.deployment.process.records())
+        return [text for text in told if text.startswith("[") and f"] {subject}\n" in text]
+
+    def slack_key(self, name: str) -> str:
+        """The key of the notification's Slack channel, as its attempts name it; empty before the first."""
+        keys = [attempt["channel"] for attempt in self.status(name).get("deliveryAttempts") or []]
+        return next((key for key in keys if key.startswith("slack:")), "")
+
+    def effects(self, name: str) -> list[tuple[str, int]]:
+        """The deliveries that took place, repetitions included, as (channel, attempt that is recorded as successful).
+
+        The subject must be the object's name.
+        """
+        succeeded = {
+            attempt["channel"]: attempt["attempt"]
+            for attempt in self.status(name).get("deliveryAttempts") or []
+            if attempt["status"] == "success"
+        }
+        found = {
+            self.slack_key(name): len(self.slack_messages(name)),
+            "console": len(self.console_messages(name)),
+            "file": len(self.files(name)),
+        }
+        return [(key, succeeded.get(key, 0)) for key, number in found.items() for _ in range(number)]
+
+    def events(self, name: str, reason: str = "") -> list[dict[str, Any]]:
+        """The Events about the object; with `reason` only those."""
+        return [
+            event
+            for event in self.control_plane.api.list("v1", "Event", self.namespace)
+            if event["involvedObject"]["name"] == name and reason in ("", event["reason"])
+        ]
+
+    def told_unknown(self, name: str) -> set[tuple[str, int]]:
+        """The attempts, as (channel, number), whose outcome Events told as unknown."""
+        told = (UNKNOWN.match(event["message"]) for event in self.events(name, "DeliveryOutcomeUnknown"))
+        return {(match["channel"], int(match["number"])) for match in told if match}
+
+
+UNKNOWN = re.compile(r"Attempt (?P<number>\d+) on channel (?P<channel>\S+) was announced and has no result")
+"""How an Event tells of an attempt whose outcome is unknown."""
 
 
 def notification(namespace: str, name: str, to: str = "all", **spec: Any) -> dict[str, Any]:
