@@ -9,8 +9,10 @@ from widget_shop import PHASES, Shop, attempt, set_status
 from kubernaut_status import (
     ConflictsExhaustedError,
     InvalidTransitionError,
+    ObjectKey,
     Outcome,
     OutsideStatusError,
+    OwnWrites,
     StatusMetrics,
     find_condition,
     merge_conditions,
@@ -219,3 +221,16 @@ async def test_unicode_and_broken_text_are_stored_as_valid_json(shop: Shop) -> N
     )
     assert shop.get("w")["status"]["message"] == "🚨 日本 \x00\x1b[31m a?b"
     assert PHASES.phase_of(shop.get("w")["status"]) == "Pending"
+
+
+async def test_an_empty_view_of_the_objects_is_used_as_it_is(shop: Shop) -> None:
+    """A store that has a length is false while it is empty; it must not be replaced for that."""
+
+    class Shelf(OwnWrites):
+        def __len__(self) -> int:
+            return 0
+
+    shelf = Shelf()
+    widget = shop.create("w")
+    commit = await shop.manager(writes=shelf).atomic_status_update(widget, set_status(phase="Pending"))
+    assert shelf.newest(ObjectKey.of(widget)) == commit.raw

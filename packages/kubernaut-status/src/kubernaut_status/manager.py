@@ -129,7 +129,7 @@ class StatusManager:
         self._client = client
         self._phases = phases
         self._landing = Landing(dict(identities or {}), field_manager)
-        self._writes: Writes = writes or OwnWrites()
+        self._writes: Writes = OwnWrites() if writes is None else writes
         self._field_manager = field_manager
         self._refetch = refetch
         self._retry = retry
