@@ -28,7 +28,7 @@ def slack_deliveries(site: NotificationSite, name: str) -> int:
 
 
 def assert_delivered_and_told(site: NotificationSite, ledger: RequestLedger, name: str, repeated: set[str]) -> None:
-    """Sent, one file, all invariants; `repeated` are the channels whose message came twice, told by Event and metric."""
+    """Sent, one file, all invariants; `repeated` are the channels whose message came twice, told by Event."""
     assert site.phase(name) == "Sent"
     assert len(site.files(name)) == 1
     counts = Counter(channel for channel, _ in site.effects(name))
@@ -116,12 +116,9 @@ def test_a_kill_between_slack_s_acceptance_and_its_answer_sends_again_and_tells(
     ]
     assert site.told_unknown("one") >= {("slack:all", 1)}
     assert site.deployment.metric(UNKNOWN_METRIC, channel="slack:all") == 1
-    assert_delivered_and_told(site, ledger, "one", {"slack:all", "console"} & set(duplicated(site, "one")))
-
-
-def duplicated(site: NotificationSite, name: str) -> list[str]:
-    counts = Counter(channel for channel, _ in site.effects(name))
-    return [channel for channel, number in counts.items() if number > 1]
+    # Whether the console was faster than the kill is open.
+    console = {"console"} if len(site.console_messages("one")) == 2 else set()
+    assert_delivered_and_told(site, ledger, "one", {"slack:all"} | console)
 
 
 def test_a_kill_while_a_retry_is_accepted_repeats_that_retry_only(
@@ -146,13 +143,13 @@ def test_a_kill_while_it_waits_for_a_retry_keeps_the_announced_time(
 ) -> None:
     """The due time survives the process: the retry is neither at once nor a whole wait after the restart."""
     site.receiver.script(503)
-    policy = {"maxAttempts": 3, "initialBackoffSeconds": 8, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
+    policy = {"maxAttempts": 3, "initialBackoffSeconds": 10, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
     site.create("one", "slack", retryPolicy=policy)
     eventually(lambda: site.status("one").get("totalAttempts") == 1)
     site.deployment.process.restart()
     eventually(lambda: site.ended("one"), timeout=20)
     (gap,) = site.receiver.gaps("/slack")
-    assert 8 <= gap <= 8 * 1.1 + 0.5
+    assert 10 <= gap <= 10 * 1.1 + 0.5
     assert site.told_unknown("one") == set(), "it was certainly not made before"
     assert_delivered_once_by_slack(site, ledger, "one")
 
