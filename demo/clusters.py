@@ -1,0 +1,225 @@
+"""Where the demo runs: a control plane of its own, or an existing cluster that was named by its context.
+
+An existing cluster is never taken because KUBECONFIG happens to be exported: that variable only says in which files
+the named context is looked up. What is there is not changed: the demo makes namespaces of its own, adds the CRD
+only where there is none, and takes away what it made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from scenarios.notification import API_VERSION, KIND, PLURAL
+
+from demo.following import AGENT
+from kubernaut_api import load_crd
+from kubernaut_runtime import Connection
+from kubernaut_status.aiohttp_client import AiohttpClient
+from kubernaut_status.transport import Request
+from kubernaut_testing import ControlPlane
+from kubernaut_testing.loopthread import LoopThread
+from kubernaut_testing.rest import AdminClient, ApiError
+from kubernaut_testing.serverfiles import write_secret
+
+__all__ = ["Context", "DemoError", "ExistingCluster", "connection_to", "crd_differences", "find_context"]
+
+_CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", None)
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text begins with "cannot" and says what to do."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A context of the user's kubeconfig: its name, the files it was looked up in, its `cluster` entry."""
+
+    name: str
+    files: str
+    cluster: Mapping[str, Any]
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return str(self.cluster["server"])
+
+
+def find_context(name: str) -> Context:
+    """Look a context up where kubectl does: the files in KUBECONFIG, else ~/.kube/config. Nothing is contacted.
+
+    Raises DemoError if there is no such context.
+    """
+    files = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    contexts: dict[str, Mapping[str, Any]] = {}
+    clusters: dict[str, dict[str, Any]] = {}
+    for path in (Path(part).expanduser() for part in files.split(os.pathsep) if part):
+        for kind, entry in _entries(path):
+            if kind == "context":
+                contexts.setdefault(entry["name"], entry["context"])
+            else:
+                clusters.setdefault(entry["name"], _absolute(entry["cluster"], path.parent))
+    if name not in contexts:
+        known = ", ".join(contexts) or "none"
+        raise DemoError(f"cannot use context {name}: {files} does not have it (contexts there: {known})")
+    cluster = clusters.get(str(contexts[name].get("cluster")))
+    if cluster is None or "server" not in cluster:
+        raise DemoError(f"cannot use context {name}: {files} does not say where its cluster is")
+    return Context(name, files, cluster)
+
+
+def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return [(kind, entry) for kind in ("context", "cluster") for entry in loaded.get(f"{kind}s") or []]
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeError, yaml.YAMLError, AttributeError) as error:
+        # The error's own text may quote a credential.
+        raise DemoError(f"cannot read the kubeconfig {path}: {type(error).__name__}") from None
+
+
+def _absolute(cluster: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The entry with its CA file as an absolute path: kubectl takes it as relative to the kubeconfig."""
+    authority = cluster.get("certificate-authority")
+    return {**cluster, **({"certificate-authority": str((folder / authority).resolve())} if authority else {})}
+
+
+def connection_to(plane: ControlPlane) -> Connection:
+    """The administrator's connection to a control plane of our own."""
+    return Connection(plane.url, ssl.create_default_context(cafile=str(plane.ca_file)), lambda: plane.admin_token)
+
+
+class ClusterClient(AdminClient):
+    """The administrator's client by a kubeconfig's credentials, whatever they are: tokens, certificates, plugins."""
+
+    def __init__(self, connection: Connection) -> None:  # not the parent's: it knows static tokens and CA files only
+        self._paths = {}
+        self._thread = LoopThread("cluster")
+        self._client: AiohttpClient = connection.client(AGENT)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._thread.run(self._client.close())
+        self._thread.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send one request; the decoded JSON answer.
+
+        Raises ApiError for a code of 400 or more, TransportError when the server cannot be reached.
+        """
+        path, _, query = path.partition("?")
+        pairs = [tuple(pair.partition("=")[::2]) for pair in query.split("&") if pair]
+        sent = Request(method.lower(), method, path, "", body=body, content_type=content_type, query=dict(pairs))
+        answer = self._thread.run(self._client.send(sent))
+        if answer.code >= 400:
+            raise ApiError(method, path, answer.code, answer.body)
+        return answer.body
+
+
+class ExistingCluster(ControlPlane):
+    """An API server that somebody else runs, with what a site needs of a control plane; nothing is started.
+
+    There is no audit log to read, so `ledger` has nothing to say. `folder` receives the operators' kubeconfigs.
+    """
+
+    def __init__(self, context: Context, folder: Path) -> None:
+        super().__init__(directory=folder)
+        self.context = context
+        self.connection = Connection.from_kubeconfig(context.files, context.name)
+        self._folder = folder
+        self._files: list[Path] = []
+        self._client: ClusterClient | None = None
+
+    def start(self) -> Self:
+        """Connect and ask for the version; raises what `ClusterClient.request` does."""
+        self._client = ClusterClient(self.connection)
+        self.version = str(self._client.request("GET", "/version")["gitVersion"])
+        return self
+
+    def stop(self) -> None:
+        """Disconnect, and remove the kubeconfigs that were written."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is connected."""
+        return self._client is not None
+
+    @property
+    def api(self) -> AdminClient:
+        """The administrator's client."""
+        assert self._client is not None, "not connected"
+        return self._client
+
+    def kubeconfig_for(self, namespace: str, name: str, *, seconds: int = 3600, token_file: Path | None = None) -> Path:
+        """A kubeconfig with which a process acts as a ServiceAccount: the context's cluster, the account's token."""
+        path = self._folder / f"{namespace}.{name}.kubeconfig"
+        whole = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "cluster", "cluster": dict(self.context.cluster)}],
+            "users": [{"name": name, "user": {"token": self.token(namespace, name, seconds)}}],
+            "contexts": [{"name": name, "context": {"cluster": "cluster", "user": name, "namespace": namespace}}],
+            "current-context": name,
+        }
+        write_secret(path, json.dumps(whole))
+        self._files.append(path)
+        return path
+
+    def remove(self, namespaces: list[str], *, crd: bool) -> str:
+        """Take away what the demo made; says what was done. The CRD stays while others have objects of it."""
+        for namespace in namespaces:
+            for obj in self.api.list(API_VERSION, KIND, namespace):
+                self.api.delete(API_VERSION, KIND, namespace, obj["metadata"]["name"])
+            self.api.delete("v1", "Namespace", None, namespace)
+        done = f"deleted namespaces {' and '.join(namespaces)}"
+        if not crd:
+            return done
+        others = [obj for obj in self.api.list(API_VERSION, KIND) if obj["metadata"]["namespace"] not in namespaces]
+        if others:
+            return f"{done}; left the CRD, since {len(others)} objects of other namespaces need it by now"
+        self.api.delete(*_CRD, _name())
+        return f"{done} and the CRD"
+
+
+def crd_differences(api: AdminClient) -> list[str] | None:
+    """Where the CRD that is there differs from ours, as paths in its spec; None if there is none. Changes nothing."""
+    present = api.find(*_CRD, _name())
+    if present is None:
+        return None
+    path = f"{api.path(*_CRD, _name())}?fieldManager={AGENT}&force=true&dryRun=All"
+    ours = api.request("PATCH", path, load_crd(PLURAL), content_type="application/apply-patch+yaml")
+    return _paths_that_differ(present["spec"], ours["spec"], "spec")
+
+
+def _name() -> str:
+    return str(load_crd(PLURAL)["metadata"]["name"])
+
+
+def _paths_that_differ(one: Any, other: Any, where: str) -> list[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [*one, *(key for key in other if key not in one)]
+        return [path for key in keys for path in _paths_that_differ(one.get(key), other.get(key), f"{where}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [path for at, pair in pairs for path in _paths_that_differ(*pair, f"{where}[{at}]")]
+    return [] if one == other else [where]
