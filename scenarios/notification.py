@@ -6,7 +6,6 @@ Routing goes by the extension `to`: `all` (Slack, console, file; also the defaul
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +80,8 @@ CONTRACT = Contract(
 class NotificationSite:
     """One namespace with its operator, folders and receiver.
 
-    `deployment` is the operator; start it as a context manager. `receiver` stands for Slack.
+    `deployment` is the operator; start it as a context manager. `deployments` are all replicas. `receiver` stands for
+    Slack.
     """
 
     def __init__(
@@ -106,13 +106,14 @@ class NotificationSite:
         self.output.mkdir(exist_ok=True)
         (self.credentials / "slack").write_text(f"{receiver.url}/slack\n")
         self.write_routing()
+        self.deployments: list[OperatorDeployment] = []
         self.deployment = self.deploy(name, config=config, proxy=proxy)
 
     def deploy(
         self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
     ) -> OperatorDeployment:
         """A further replica with the same routing, credentials and output; it is not started."""
-        return OperatorDeployment(
+        deployment = OperatorDeployment(
             self.control_plane,
             self.namespace,
             PROGRAM,
@@ -123,6 +124,8 @@ class NotificationSite:
             proxy=proxy,
             account="notification-controller",
         )
+        self.deployments.append(deployment)
+        return deployment
 
     def config(self, further: Mapping[str, Any]) -> dict[str, Any]:
         """The operator's config with this site's folders; `further` overrides whole sections."""
@@ -185,18 +188,18 @@ class NotificationSite:
         return sorted(self.output.glob(f"notification-{name}-????????-??????.??????.json"))
 
     def slack_messages(self, subject: str) -> list[dict[str, Any]]:
-        """The Slack payloads that were accepted and carry this subject in their header."""
+        """The Slack payloads that were accepted and have this subject in their header, behind the priority's sign."""
         return [
             message.json
             for message in self.receiver.to("/slack")
             if 200 <= message.answer.status < 300
-            and subject in json.dumps(message.json["blocks"][0], ensure_ascii=False)
+            and message.json["blocks"][0]["text"]["text"].partition(" ")[2] == subject
         ]
 
-
     def console_messages(self, subject: str) -> list[str]:
-        """What the console channel told of the notification with this subject, over all starts of the operator."""
-        told = (str(record.get("msg")) for record in self.deployment.process.records())
+        """What the console channel told of the notification with this subject, over all replicas and starts."""
+        started = [deployment.process for deployment in self.deployments if deployment.process.starts]
+        told = (str(record.get("msg")) for process in started for record in process.records())
         return [text for text in told if text.startswith("[") and f"] {subject}\n" in text]
 
     def slack_key(self, name: str) -> str:

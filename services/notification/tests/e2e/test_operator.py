@@ -1,0 +1,316 @@
+"""The operator as a process: leadership, an orderly end, reloads, credentials, and what it never tells."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from scenarios.notification import API_VERSION, CONTRACT, KIND, PROGRAM, NotificationSite
+
+from kubernaut_testing.deployment import OperatorDeployment
+from kubernaut_testing.invariants import assert_invariants
+from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.receivers import Answer, Received, WebhookReceiver
+from kubernaut_testing.rest import ApiError
+from kubernaut_testing.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+MakeSite = Callable[..., NotificationSite]
+ELECTION = {
+    "controller": {"leaderElection": True, "leaseDuration": "3s", "renewDeadline": "2s", "retryPeriod": "500ms"}
+}
+LEASE = ("coordination.k8s.io/v1", "Lease")
+
+
+def leads(deployment: OperatorDeployment) -> bool:
+    return deployment.metric("leader_election_master_status") == 1
+
+
+def passes(deployment: OperatorDeployment) -> float:
+    return deployment.metric("controller_runtime_reconcile_total")
+
+
+def assert_delivered_once(site: NotificationSite, ledger: RequestLedger, names: list[str]) -> None:
+    for name in names:
+        assert site.phase(name) == "Sent", name
+        assert len(site.slack_messages(name)) == 1, name
+        assert_invariants(ledger, site.ref(name), CONTRACT, effects=site.effects(name), unknown=site.told_unknown(name))
+
+
+# Leadership --------------------------------------------------------------------------------------------------
+
+
+def test_of_two_replicas_one_works_and_a_kill_hands_over_without_a_second_slack_message(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    site = make_site(config=ELECTION)
+    first = site.deployment
+    eventually(lambda: leads(first))
+    with site.deploy("second", config=ELECTION) as second:
+        before = [f"before-{number}" for number in range(10)]
+        for name in before:
+            site.create(name)
+        eventually(lambda: all(site.ended(name) for name in before))
+        assert passes(second) == 0, "a standby reconciles nothing"
+        assert not leads(second)
+        assert second.probe("/readyz")[0] == 200, "its watches are warm"
+
+        # One that waits for its retry, and some that come while nobody leads.
+        site.receiver.script(503)
+        site.create("waiting", retryPolicy={"initialBackoffSeconds": 1, "maxAttempts": 3})
+        eventually(lambda: site.phase("waiting") == "Retrying")
+        first.process.kill()
+        meanwhile = [f"meanwhile-{number}" for number in range(5)]
+        for name in meanwhile:
+            site.create(name)
+        eventually(lambda: leads(second), timeout=15)
+        eventually(lambda: all(site.ended(name) for name in [*meanwhile, "waiting"]), timeout=15)
+        assert_delivered_once(site, ledger, [*before, *meanwhile, "waiting"])
+
+
+def test_a_frozen_leader_that_wakes_up_after_its_replacement_writes_and_sends_nothing(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    site = make_site(config=ELECTION)
+    first = site.deployment
+    eventually(lambda: leads(first))
+    with site.deploy("second", config=ELECTION) as second:
+        first.process.pause()
+        names = [f"frozen-{number}" for number in range(5)]
+        for name in names:
+            site.create(name)
+        eventually(lambda: leads(second), timeout=15)
+        eventually(lambda: all(site.ended(name) for name in names), timeout=15)
+        first.process.resume()
+        eventually(lambda: not leads(first))
+        last = site.create("after")["metadata"]["name"]
+        eventually(lambda: site.ended(last))
+        assert passes(first) == 0, "it saw the objects and left them to the leader"
+        assert_delivered_once(site, ledger, [*names, last])
+
+
+def test_a_replica_that_ends_in_order_hands_over_at_once(make_site: MakeSite, ledger: RequestLedger) -> None:
+    """The lease is released: the standby does not wait for it to run out."""
+    patient = {"controller": {**ELECTION["controller"], "leaseDuration": "60s", "renewDeadline": "40s"}}
+    site = make_site(config=patient)
+    eventually(lambda: leads(site.deployment))
+    with site.deploy("second", config=patient) as second:
+        assert site.deployment.process.terminate() == 0
+        eventually(lambda: leads(second), timeout=5)
+        site.create("one")
+        eventually(lambda: site.ended("one"))
+        assert_delivered_once(site, ledger, ["one"])
+
+
+# The end -----------------------------------------------------------------------------------------------------
+
+
+def test_an_orderly_end_under_load_loses_nothing_and_repeats_nothing(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    site = make_site(config={"controller": {"maxConcurrentReconciles": 5}})
+    site.receiver.default = Answer(delay=0.2)
+    names = [f"load-{number}" for number in range(40)]
+    for name in names:
+        site.create(name)
+    site.receiver.wait_for(10)
+    assert site.deployment.process.terminate() == 0
+    sent = len(site.receiver.requests)
+    assert sent < len(names), "it ended under load, not after it"
+    assert sent == sum(site.ended(name) for name in names), "what was sent is recorded"
+    site.deployment.process.start()
+    eventually(lambda: all(site.ended(name) for name in names), timeout=20)
+    assert_delivered_once(site, ledger, names)
+    for name in names:
+        assert len(site.console_messages(name)) == 1
+
+
+# Reloads -----------------------------------------------------------------------------------------------------
+
+
+def reloads(site: NotificationSite, result: str) -> float:
+    return site.deployment.metric("config_reload_total", file=str(site.routing), result=result)
+
+
+def channels(site: NotificationSite, name: str) -> set[str]:
+    site.create(name, "nobody-in-particular")
+    eventually(lambda: site.ended(name))
+    return {attempt["channel"] for attempt in site.status(name)["deliveryAttempts"]}
+
+
+def test_a_bad_routing_file_keeps_the_last_good_one_and_is_told_and_a_good_one_is_applied(
+    site: NotificationSite,
+) -> None:
+    assert channels(site, "at-first") == {"slack:all", "console", "file"}
+    good = site.routing.read_text()
+
+    site.routing.write_text("route: {receiver: nobody}\nreceivers: []\n")
+    eventually(lambda: reloads(site, "failed") == 1)
+    assert channels(site, "bad") == {"slack:all", "console", "file"}
+    (event,) = eventually(lambda: site.events("operator", "ConfigReloadFailed"))
+    assert event["involvedObject"]["kind"] == "Pod"
+    assert "name at least one receiver" in event["message"]
+
+    site.routing.write_text("route: [")
+    eventually(lambda: reloads(site, "failed") == 2)
+    site.routing.write_text(good.replace("credentialRef: slack", "credentialRef: missing"))
+    eventually(lambda: reloads(site, "failed") == 3)
+    assert channels(site, "still-bad") == {"slack:all", "console", "file"}
+
+    site.write_routing(default="console")
+    eventually(lambda: reloads(site, "ok") == 1)
+    assert channels(site, "good") == {"console"}
+
+
+def test_routing_that_changes_under_way_moves_what_is_still_to_be_sent(
+    site: NotificationSite, ledger: RequestLedger
+) -> None:
+    site.receiver.script(503)
+    policy = {"maxAttempts": 3, "initialBackoffSeconds": 3, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
+    site.create("one", "nobody-in-particular", retryPolicy=policy)
+    eventually(lambda: site.phase("one") == "Retrying")
+    site.write_routing(default="console")
+    eventually(lambda: reloads(site, "ok") == 1)
+    eventually(lambda: site.ended("one"))
+    assert site.phase("one") == "Sent"
+    assert len(site.receiver.requests) == 1, "Slack is no longer asked"
+    assert_invariants(ledger, site.ref("one"), CONTRACT)
+
+
+def test_a_rotated_credential_reaches_the_next_attempt_without_a_restart(site: NotificationSite) -> None:
+    credential = site.credentials / "slack"
+
+    def refuse_and_rotate(request: Received) -> int:
+        fresh = credential.with_name(".new")
+        fresh.write_text(f"{site.receiver.url}/rotated\n")
+        fresh.replace(credential)
+        return 503
+
+    site.receiver.script(refuse_and_rotate)
+    site.create("one", "slack")
+    eventually(lambda: site.ended("one"))
+    assert site.phase("one") == "Sent"
+    assert [request.path for request in site.receiver.requests] == ["/slack", "/rotated"]
+
+
+def test_a_removed_credential_fails_the_delivery_with_what_to_do_and_a_returned_one_works(
+    site: NotificationSite,
+) -> None:
+    credential = site.credentials / "slack"
+    content = credential.read_text()
+    credential.unlink()
+    site.create("without", "slack")
+    eventually(lambda: site.ended("without"))
+    (attempt,) = site.status("without")["deliveryAttempts"]
+    assert "put it into the credential file 'slack'" in attempt["error"]
+    assert site.deployment.process.running
+    credential.write_text(content)
+    site.create("with", "slack")
+    eventually(lambda: site.phase("with") == "Sent")
+
+
+# What is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"priority": "Urgent"}, r'spec\.priority: Unsupported value: "Urgent": supported values: .*"Critical"'),
+        ({"subject": ""}, r"spec\.subject: .*at least 1 char"),
+        ({"subject": "s" * 501}, r"spec\.subject: Too long: may not be more than 500"),
+        ({"type": None}, r"spec\.type: Required value"),
+        ({"retryPolicy": {"maxAttempts": 11}}, r"spec\.retryPolicy\.maxAttempts: .*less than or equal to 10"),
+    ],
+)
+def test_an_invalid_notification_is_rejected_by_the_api_server_with_a_clear_message(
+    spec: dict[str, Any], complaint: str, make_site: MakeSite
+) -> None:
+    site = make_site(start=False)
+    with pytest.raises(ApiError, match=complaint) as refusal:
+        site.create("bad", **spec)
+    assert refusal.value.status == 422
+    assert site.objects() == []
+
+
+def test_the_spec_cannot_be_changed_after_creation(make_site: MakeSite) -> None:
+    site = make_site(start=False)
+    site.create("one")
+    with pytest.raises(ApiError, match="spec is immutable after creation"):
+        site.control_plane.api.patch(API_VERSION, KIND, site.namespace, "one", {"spec": {"subject": "other"}})
+
+
+# What is never told ------------------------------------------------------------------------------------------
+
+TOKEN = "T024SECRETPART/B0SECRETPART/x0SecretTokenPartOfTheUrl"
+HOST = "secrethostpart.invalid"
+SECRETS = [*TOKEN.split("/"), "SecretTokenPart", "secrethostpart", "hunter2"]
+
+
+def test_a_secret_webhook_url_is_in_no_status_log_metric_event_or_audit_whatever_fails(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    site = make_site(config={"logging": {"level": "DEBUG"}, "delivery": {"slack": {"timeout": "300ms"}}})
+    path = f"/services/{TOKEN}"
+    credential = site.credentials / "slack"
+    whole = f"{site.receiver.url}{path}"
+
+    def echo(status: int) -> Callable[[Received], Answer]:
+        return lambda request: Answer(status, f"no such hook {whole} or {request.path} or {TOKEN.split('/')[2]}")
+
+    answers: dict[str, Any] = {
+        "ok": 200,
+        "refused": echo(404),
+        "busy": echo(503),
+        "limited": Answer(429, f"slow down, {path}", retry_after=1),
+        "dropped": Answer(drop=True),
+        "slow": Answer(delay=2),
+        "redirected": Answer(307, headers={"Location": path}),
+        "moved": Answer(308, headers={"Location": f"http://{HOST}{path}"}),
+    }
+    credential.write_text(whole)
+    once = {"maxAttempts": 1}
+
+    def deliver(name: str) -> None:
+        site.create(name, "slack", retryPolicy=once)
+        eventually(lambda: site.ended(name), message=f"end of {name}")
+
+    for name, answer in answers.items():
+        site.receiver.default = answer
+        deliver(name)
+    with WebhookReceiver(https=True) as untrusted:
+        urls = {
+            "certificate": f"{untrusted.url}{path}",
+            "not-tls": f"{site.receiver.url.replace('http', 'https')}{path}",
+            "unresolved": f"http://{HOST}{path}",
+            "closed": f"http://127.0.0.1:1{path}",
+            "password": f"http://admin:hunter2@127.0.0.1:1{path}",
+            "scheme": f"ftp://{HOST}{path}",
+            "nonsense": f"http://[{HOST}{path}",
+            "control": f"http://127.0.0.1:1{path}\x01\u202e",
+        }
+        for name, url in urls.items():
+            credential.write_text(url)
+            deliver(name)
+
+    expected = {"ok": "Sent"}
+    assert {name: site.phase(name) for name in [*answers, *urls]} == {
+        name: expected.get(name, "Failed") for name in [*answers, *urls]
+    }
+    eventually(lambda: len(site.events("control", "NotificationFailed")) == 1)
+    ledger.settle()
+    with urllib.request.urlopen(site.deployment.metrics_url, timeout=5) as answer:
+        metrics = answer.read().decode()
+    places = {
+        "status": repr([found.get("status") for found in site.objects()]),
+        "log and audit": site.deployment.process.log.read_text(),
+        "metrics": metrics,
+        "events": repr(site.control_plane.api.list("v1", "Event", site.namespace)),
+        "requests": repr([entry.request for entry in ledger.entries(user_agent=PROGRAM)]),
+    }
+    assert "notification.message.failed" in places["log and audit"], "the audit trail is there"
+    assert "webhook returned 404" in places["status"], "the errors are there"
+    leaks = [(place, secret) for place, text in places.items() for secret in SECRETS if secret.lower() in text.lower()]
+    assert leaks == []
