@@ -138,7 +138,8 @@ def _on_existing_cluster(screen: Screen, folder: Path, name: str, *, keep: bool)
     screen.say(f"  server    {context.server}")
     screen.say()
     cluster = ExistingCluster(context, folder)
-    namespaces = {mode: f"kubernaut-demo-{uuid.uuid4().hex[:6]}-{mode}" for mode in MODES}
+    run = uuid.uuid4().hex[:6]
+    namespaces = {mode: f"kubernaut-demo-{run}-{mode}" for mode in MODES}
     made: list[str] = []
     added_crd = False
     try:
@@ -168,20 +169,28 @@ def _on_existing_cluster(screen: Screen, folder: Path, name: str, *, keep: bool)
                 _wait_for_ctrl_c(cluster)
         return 1 if evidence.differences else 0
     finally:
-        if keep:
+        if keep and (made or added_crd):
             _say_how_to_remove(screen, name, made, crd=added_crd)
         elif cluster.running and (made or added_crd):
-            screen.say()
-            with screen.step("cleaned up") as done:
-                done(cluster.remove(made, crd=added_crd))
+            _clean_up(screen, cluster, made, crd=added_crd)
         cluster.stop()
 
 
+def _clean_up(screen: Screen, cluster: ExistingCluster, namespaces: list[str], *, crd: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave things behind
+    screen.say()
+    try:
+        with screen.step("clean-up") as done:
+            done(cluster.remove(namespaces, crd=crd))
+    except BaseException:
+        _say_how_to_remove(screen, cluster.context.name, namespaces, crd=crd)
+        raise
+
+
 def _say_how_to_remove(screen: Screen, context: str, namespaces: Sequence[str], *, crd: bool) -> None:
-    if not namespaces:
-        return
     screen.say("\n  left in the cluster; to remove it:")
-    screen.say(f"    kubectl --context {context} delete namespace {' '.join(namespaces)}")
+    if namespaces:
+        screen.say(f"    kubectl --context {context} delete namespace {' '.join(namespaces)}")
     if crd:
         screen.say(f"    kubectl --context {context} delete crd notificationrequests.kubernaut.ai")
 
@@ -216,19 +225,17 @@ def _show(screen: Screen, stage: Stage, ledger: RequestLedger | None) -> Evidenc
 
 
 def _look_around(screen: Screen, stage: Stage, folder: Path, access: str, *, keep: bool) -> None:
-    kubectl = _kubectl(fetch=keep)
     site = stage.sites[MODES[0]]
     own = not isinstance(stage.cluster, ExistingCluster)
-    screen.heading(
-        "Look around",
-        "" if keep else "`make demo KEEP=1` stays up for the commands; files are there until the next run",
-    )
-    commands = [
-        f"{kubectl} {access} get notif -n {site.namespace}",
-        f"{kubectl} {access} describe notif -n {site.namespace} slack-recovers",
-    ]
-    for command in commands if keep or own else ():
-        screen.say(f"  {command}")
+    if keep or own:
+        note = "" if keep else "the commands work while `make demo KEEP=1` stays up; the files stay until the next run"
+        screen.heading("Look around", note)
+        kubectl = f"{_kubectl(fetch=keep)} {access}"
+        screen.say(f"  {kubectl} get notif -n {site.namespace}")
+        screen.say(f"  {kubectl} describe notif -n {site.namespace} slack-recovers")
+        screen.say()
+    else:
+        screen.heading("Look around", "these files stay until the next run; with KEEP=1 the objects stay, too")
     rows = [
         ["Slack messages", _short(folder / MODES[0] / "slack.jsonl")],
         ["files", f"{_short(site.output)}/"],
@@ -236,7 +243,6 @@ def _look_around(screen: Screen, stage: Stage, folder: Path, access: str, *, kee
     ]
     if own:
         rows.append(["audit log", _short(folder / "control-plane" / "audit.log")])
-    screen.say()
     for what, where in rows:
         screen.say(f"  {what:<16} {where}")
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import yaml
 from scenarios.notification import API_VERSION, KIND, PLURAL
@@ -21,6 +22,7 @@ from scenarios.notification import API_VERSION, KIND, PLURAL
 from demo.following import AGENT
 from kubernaut_api import load_crd
 from kubernaut_runtime import Connection
+from kubernaut_status import TransportError
 from kubernaut_status.aiohttp_client import AiohttpClient
 from kubernaut_status.transport import Request
 from kubernaut_testing import ControlPlane
@@ -123,9 +125,10 @@ class ClusterClient(AdminClient):
         Raises ApiError for a code of 400 or more, TransportError when the server cannot be reached.
         """
         path, _, query = path.partition("?")
-        pairs = [tuple(pair.partition("=")[::2]) for pair in query.split("&") if pair]
-        sent = Request(method.lower(), method, path, "", body=body, content_type=content_type, query=dict(pairs))
-        answer = self._thread.run(self._client.send(sent))
+        sent = Request(
+            method.lower(), method, path, "", body=body, content_type=content_type, query=dict(parse_qsl(query))
+        )
+        answer = self._thread.run(self._client.send(sent), timeout=60)  # the client's own timeout comes first
         if answer.code >= 400:
             raise ApiError(method, path, answer.code, answer.body)
         return answer.body
@@ -146,9 +149,12 @@ class ExistingCluster(ControlPlane):
         self._client: ClusterClient | None = None
 
     def start(self) -> Self:
-        """Connect and ask for the version; raises what `ClusterClient.request` does."""
+        """Connect and ask for the version. Raises DemoError when there is no answer, ApiError when it is a refusal."""
         self._client = ClusterClient(self.connection)
-        self.version = str(self._client.request("GET", "/version")["gitVersion"])
+        try:
+            self.version = str(self._client.request("GET", "/version")["gitVersion"])
+        except TransportError as error:
+            raise DemoError(f"cannot reach {self.context.server} of context {self.context.name}: {error}") from None
         return self
 
     def stop(self) -> None:
@@ -188,17 +194,23 @@ class ExistingCluster(ControlPlane):
     def remove(self, namespaces: list[str], *, crd: bool) -> str:
         """Take away what the demo made; says what was done. The CRD stays while others have objects of it."""
         for namespace in namespaces:
-            for obj in self.api.list(API_VERSION, KIND, namespace):
+            for obj in self._objects(namespace):
                 self.api.delete(API_VERSION, KIND, namespace, obj["metadata"]["name"])
             self.api.delete("v1", "Namespace", None, namespace)
-        done = f"deleted namespaces {' and '.join(namespaces)}"
-        if not crd:
-            return done
-        others = [obj for obj in self.api.list(API_VERSION, KIND) if obj["metadata"]["namespace"] not in namespaces]
-        if others:
-            return f"{done}; left the CRD, since {len(others)} objects of other namespaces need it by now"
-        self.api.delete(*_CRD, _name())
-        return f"{done} and the CRD"
+        done = ["deleted", *([" and ".join(namespaces)] if namespaces else [])]
+        if crd:
+            others = [obj for obj in self._objects(None) if obj["metadata"]["namespace"] not in namespaces]
+            if others:
+                return f"{' '.join(done)}; left the CRD, since {len(others)} objects of other namespaces need it by now"
+            self.api.delete(*_CRD, _name())
+            done.append("and the CRD" if namespaces else "the CRD")
+        return " ".join(done)
+
+    def _objects(self, namespace: str | None) -> list[dict[str, Any]]:
+        try:
+            return self.api.list(API_VERSION, KIND, namespace)
+        except (LookupError, ApiError):  # no CRD yet, so there are none
+            return []
 
 
 def crd_differences(api: AdminClient) -> list[str] | None:

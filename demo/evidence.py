@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from scenarios.notification import CONTRACT, PLURAL, PROGRAM
 
-from demo.cases import CASES, CHANNELS, MODES, Case
+from demo.cases import CASES, MODES, Case
 from demo.stage import Stage, subject_of
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
@@ -24,11 +24,11 @@ __all__ = ["Deliveries", "Evidence", "Requests"]
 
 @dataclass(frozen=True)
 class Deliveries:
-    """What arrived of one notification: Slack's answers in order, files, records on the console."""
+    """What arrived of one notification: Slack's answers in order, records on the console, files."""
 
     slack: tuple[int, ...]
-    files: int
     console: int
+    file: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Evidence:
         site = self.stage.sites[mode]
         arrived = [each for each in site.receiver.requests if subject_of(each).endswith(case.subject)]
         shown = [text for text in self._console[mode] if case.subject in text.partition("\n")[0]]
-        return Deliveries(tuple(each.answer.status for each in arrived), len(site.files(case.name)), len(shown))
+        return Deliveries(tuple(each.answer.status for each in arrived), len(shown), len(site.files(case.name)))
 
     @cached_property
     def _console(self) -> dict[str, list[str]]:
@@ -148,11 +148,10 @@ class Evidence:
         if status.get("totalAttempts") != case.attempts:
             yield f"its status shows {status.get('totalAttempts')} attempts instead of {case.attempts}"
         want, have = Deliveries(case.slack, 1, 1), self.deliveries(case, mode)
-        for channel, wanted, found in zip(
-            CHANNELS, (want.slack, want.console, want.files), (have.slack, have.console, have.files), strict=True
-        ):
+        for field in fields(Deliveries):
+            wanted, found = getattr(want, field.name), getattr(have, field.name)
             if wanted != found:
-                yield f"{channel} saw {_shown(found)} instead of {_shown(wanted)}"
+                yield f"{field.name} saw {_shown(found)} instead of {_shown(wanted)}"
         if self.ledger is None:
             return
         asked, budget = self.requests(case, mode), Requests((case.writes or {})[mode])

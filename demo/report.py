@@ -104,7 +104,7 @@ def _arrived(deliveries: Deliveries) -> list[Cell]:
     return [
         ", then ".join(slack) or "nothing",
         _counted(deliveries.console, "record"),
-        _counted(deliveries.files, "file"),
+        _counted(deliveries.file, "file"),
     ]
 
 

@@ -141,6 +141,9 @@ def staged(
         for site in sites.values():
             site.deployment.process.start(wait=False)
         follower = stack.enter_context(Follower(connection, list(namespaces.values())))
-        for site in sites.values():
-            site.deployment.process.wait_ready()
+        for mode, site in sites.items():
+            try:
+                site.deployment.process.wait_ready()
+            except AssertionError as error:
+                raise DemoError(f"cannot start the operator in {mode} mode: {error}") from None
         yield Stage(cluster, sites, follower)
