@@ -270,3 +270,24 @@ async def test_metrics_have_the_names_of_controller_runtime(start, queue, passes
 def test_a_controller_without_workers_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         Controller("test", Passes(), WorkQueue(), workers=0)
+
+
+async def test_a_drain_gives_the_running_pass_its_time_while_another_worker_is_idle(start, queue, passes, clock):
+    gate = passes.script[A] = asyncio.Event()
+    controller = await start(workers=2)
+    queue.add(A)
+    await clock.advance(0)
+    draining = asyncio.create_task(controller.drain(25))
+    await clock.advance(5)
+    assert (controller.running, draining.done()) == ({A}, False)
+    gate.set()
+    await clock.advance(0)
+    assert await draining is True
+
+
+async def test_a_drain_of_an_idle_controller_ends_its_run_without_an_error(clock, passes, queue):
+    controller = Controller("test", passes, queue, clock=clock)
+    running = asyncio.create_task(controller.run())
+    await clock.advance(0)
+    assert await controller.drain(25) is True
+    await asyncio.wait_for(running, 1)

@@ -130,7 +130,7 @@ class Controller:
         draining = asyncio.create_task(self._draining.wait(), name=f"drain of {self.name}")
         try:
             await asyncio.wait({dispatcher, draining}, return_when=asyncio.FIRST_COMPLETED)
-            if dispatcher.done():
+            if dispatcher.done() and not self._draining.is_set():  # a queue that is shut down ends the dispatcher too
                 dispatcher.result()
             await _cancel(dispatcher)
             while self._running:
