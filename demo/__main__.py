@@ -150,7 +150,11 @@ def _on_existing_cluster(screen: Screen, folder: Path, name: str, *, keep: bool)
             differences = crd_differences(cluster.api)
             if differences is None:
                 added_crd = True
-                install_crds(cluster)
+                try:
+                    install_crds(cluster)
+                except ApiError:
+                    added_crd = False  # refused; an interruption or a timeout may have left it there
+                    raise
                 done("notificationrequests.kubernaut.ai was missing and is added")
             elif differences:
                 shown = ", ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
@@ -160,7 +164,11 @@ def _on_existing_cluster(screen: Screen, folder: Path, name: str, *, keep: bool)
         with screen.step("namespaces") as done:
             for namespace in namespaces.values():
                 made.append(namespace)
-                cluster.create_namespace(namespace)
+                try:
+                    cluster.create_namespace(namespace)
+                except ApiError:
+                    made.remove(namespace)
+                    raise
             done(" and ".join(made))
         with _operators(screen, cluster, namespaces, folder) as stage:
             evidence = _show(screen, stage, None)

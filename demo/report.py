@@ -15,7 +15,15 @@ from kubernaut_testing.ledger import RequestLedger
 
 __all__ = ["Live", "print_deliveries", "print_requests", "print_verdict"]
 
-_STYLES = {"Sent": ("green",), "PartiallySent": ("yellow",), "Retrying": ("cyan",), "Failed": ("red",)}
+_STYLES = {
+    "rejected": ("dim",),
+    "created": ("dim",),
+    "Pending": ("dim",),
+    "Sent": ("green",),
+    "PartiallySent": ("yellow",),
+    "Retrying": ("cyan",),
+    "Failed": ("red",),
+}
 
 
 class Live:
@@ -174,11 +182,8 @@ def print_verdict(screen: Screen, evidence: Evidence) -> None:
     """Whether all is as it must be; else what differs."""
     screen.heading("Verdict")
     if not evidence.differences:
-        proven = (
-            "phases, deliveries, status writes; no read, no conflict, nothing sent twice"
-            if evidence.ledger is None
-            else "phases, deliveries, one write per change of state; no read, no conflict, nothing sent twice"
-        )
+        durable = "" if evidence.ledger is None else "each atomic write a durable change; "
+        proven = f"phases, deliveries and numbers of writes; {durable}no read, no conflict, nothing sent twice"
         screen.say(f"  {screen.paint('✓', 'green')} all as it must be: {proven}")
         return
     for text in evidence.differences:

@@ -1,6 +1,7 @@
 """What is printed, and how: a terminal gets colour and a table that is redrawn, everything else plain lines.
 
-Colour is left out where `NO_COLOR` is set. Nothing is redrawn on a terminal that cannot (`TERM=dumb`).
+Colour is left out where `NO_COLOR` is set. Nothing is redrawn on a terminal that cannot (`TERM=dumb`) or
+is narrower than 80 columns.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ Cell = str | int
 
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _TITLE = 16
+_NARROWEST = 80
 
 
 class Screen:
@@ -28,7 +31,9 @@ class Screen:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
-        self.live = self._out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        # On a narrower terminal lines wrap, and then the cursor finds no way back.
+        wide = shutil.get_terminal_size().columns >= _NARROWEST
+        self.live = wide and self._out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._colour = self.live and not os.environ.get("NO_COLOR")
         self._drawn = 0
 
@@ -111,8 +116,6 @@ class Screen:
 
 def paragraph(text: str, indent: str = "  ", width: int | None = None) -> list[str]:
     """The text in lines that fit the terminal (at most 110 characters)."""
-    import textwrap
-
     width = width or min(110, shutil.get_terminal_size((110, 24)).columns)
     return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
