@@ -111,7 +111,7 @@ def _on_own_control_plane(screen: Screen, folder: Path, *, keep: bool) -> int:
         with screen.step("control plane") as done:
             plane.start()
             version = plane.api.request("GET", "/version")["gitVersion"]
-            done(f"kube-apiserver {version} and etcd at {plane.url}, RBAC and audit log on")
+            done(f"kube-apiserver {version} and etcd at {plane.url}")
         with screen.step("CRD") as done:
             install_crds(plane)
             done("notificationrequests.kubernaut.ai")
@@ -212,7 +212,7 @@ def _operators(screen: Screen, cluster: ControlPlane, namespaces: dict[str, str]
     with ExitStack() as stack:
         with screen.step("operators") as done:
             stage = stack.enter_context(staged(cluster, connection, namespaces, folder))
-            done("atomic and sequential, each a process with a ServiceAccount and a Role of its own")
+            done("atomic and sequential: own processes, least RBAC")
         with screen.step("Slack") as done:
             done("a local webhook receiver stands in its place")
         yield stage
@@ -236,7 +236,7 @@ def _look_around(screen: Screen, stage: Stage, folder: Path, access: str, *, kee
     site = stage.sites[MODES[0]]
     own = not isinstance(stage.cluster, ExistingCluster)
     if keep or own:
-        note = "" if keep else "the commands work while `make demo KEEP=1` stays up; the files stay until the next run"
+        note = "" if keep else "commands: while `make demo KEEP=1` runs; files: until the next run"
         screen.heading("Look around", note)
         kubectl = f"{_kubectl(fetch=keep)} {access}"
         screen.say(f"  {kubectl} get notif -n {site.namespace}")

@@ -16,6 +16,12 @@ from kubernaut_testing.ledger import RequestLedger
 __all__ = ["Live", "print_deliveries", "print_requests", "print_verdict"]
 
 _STYLES = {
+    **dict.fromkeys(("rejected", "created", "Pending"), ("dim",)),
+    "Sent": ("green",),
+    "PartiallySent": ("yellow",),
+    "Retrying": ("cyan",),
+    "Failed": ("red",),
+}
     "rejected": ("dim",),
     "created": ("dim",),
     "Pending": ("dim",),
@@ -182,9 +188,9 @@ def print_verdict(screen: Screen, evidence: Evidence) -> None:
     """Whether all is as it must be; else what differs."""
     screen.heading("Verdict")
     if not evidence.differences:
-        durable = "" if evidence.ledger is None else "each atomic write a durable change; "
-        proven = f"phases, deliveries and numbers of writes; {durable}no read, no conflict, nothing sent twice"
-        screen.say(f"  {screen.paint('✓', 'green')} all as it must be: {proven}")
+        screen.say(f"  {screen.paint('✓', 'green')} all as it must be: phases, deliveries and numbers of writes;")
+        durable = "" if evidence.ledger is None else "each atomic write a durable change, "
+        screen.say(f"    {durable}no read, no conflict, nothing sent twice")
         return
     for text in evidence.differences:
         first, *rest = text.splitlines()
