@@ -101,6 +101,11 @@ class Shop:
             "example.com/v1", "Widget", self.namespace, name, {"status": status}, subresource="status"
         )
 
+    def label(self, name: str, **labels: str) -> dict[str, Any]:
+        """Another writer's change outside the status."""
+        body = {"metadata": {"labels": labels}}
+        return self.control_plane.api.patch("example.com/v1", "Widget", self.namespace, name, body)
+
     def status_path(self, name: str) -> str:
         return f"/apis/example.com/v1/namespaces/{self.namespace}/widgets/{name}/status"
 

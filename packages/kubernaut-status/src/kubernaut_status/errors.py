@@ -47,7 +47,7 @@ class OutsideStatusError(StatusError):
 
 
 class ConflictsExhaustedError(StatusError):
-    """Each of `tries` conditional writes met a 409. The last one's error is the cause."""
+    """Each of `tries` conditional writes met a 409."""
 
     def __init__(self, what: str, tries: int) -> None:
         self.tries = tries

@@ -20,7 +20,6 @@ from typing import Any
 
 from .errors import OutcomeUnknownError
 from .identity import Object, ObjectKey, status_of
-from .patch import normalize, same
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +30,28 @@ class Landing:
     field_manager: str
 
     def landed(
-        self, base: Object, sent: Mapping[str, Any], fresh: Object, *, repeatable: bool, proof: bool | None
+        self,
+        base: Object,
+        sent: Mapping[str, Any],
+        fresh: Object,
+        *,
+        equal: bool,
+        repeatable: bool,
+        proof: bool | None,
     ) -> bool:
         """Whether the status `sent`, built on `base`, was stored before `fresh`.
 
-        False means that it is safe to apply the mutations to `fresh`. Raises `OutcomeUnknownError` if
-        nothing proves either.
+        `equal`: the status of `fresh` is exactly what was sent; `repeatable`: the mutations change nothing in
+        what they made; `proof`: what the caller's own one says. False means that it is safe to apply the
+        mutations to `fresh`. Raises `OutcomeUnknownError` if nothing proves either.
         """
         if proof is not None:
             return proof
         appended = self._entries(sent) - self._entries(status_of(base))
         if appended:
             return appended <= self._entries(status_of(fresh))
-        if same(normalize(status_of(fresh)), dict(sent)) and self._written_at(fresh) > self._written_at(base):
+        written_before, written = self._written_at(base), self._written_at(fresh)
+        if equal and written_before is not None and written is not None and written > written_before:
             return True
         if repeatable:
             return False
@@ -59,12 +67,10 @@ class Landing:
             for entry in status.get(field) or ()
         }
 
-    def _written_at(self, obj: Object) -> str:
-        times = (
-            str(entry.get("time") or "")
-            for entry in (obj.get("metadata") or {}).get("managedFields") or ()
-            if self.field_manager
-            and entry.get("manager") == self.field_manager
-            and entry.get("subresource") == "status"
-        )
-        return max(times, default="")
+    def _written_at(self, obj: Object) -> str | None:
+        """When our field manager wrote it last, empty if never; None if `obj` (a model's dump) does not tell."""
+        entries = (obj.get("metadata") or {}).get("managedFields")
+        if not self.field_manager or not entries:
+            return None
+        ours = (e for e in entries if e.get("manager") == self.field_manager and e.get("subresource") == "status")
+        return max((str(entry.get("time") or "") for entry in ours), default="")

@@ -19,6 +19,9 @@ What a commit does, in this order:
 4. on 409: GET, then from 2. on the fresh object, at most `retry.steps` PATCHes in all;
 5. no answer or 5xx: the same PATCH again (its resourceVersion makes that safe). If that one meets a
    409, the first may have landed: the fresh object is asked, see `landing`.
+
+The echo of a write carries no news, unless a GET on the way showed a change that the process had not seen:
+that change arrives with the echo only, and must wake whoever waits for it.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from .errors import ConflictsExhaustedError, NotFoundError, StatusError, api_err
 from .identity import Object, ObjectKey, Resource, status_of, uid_of, version_of
 from .landing import Landing
 from .metrics import StatusMetrics
-from .patch import count_changes, diff, missing
+from .patch import count_changes, diff, missing, same, without_nulls
 from .phases import PhaseMachine
 from .resend import send_until_answered
 from .retry import DEFAULT_RETRY, ConflictRetry, Sleep, Unavailable
@@ -164,7 +167,7 @@ class StatusManager:
         result = "error"
         try:
             async with lock:
-                commit = await self._run(_Update(view, key, start, landed), mutations)
+                commit = await self._run(_Update(view, key, start), mutations, landed)
             result = commit.outcome.value
             return commit
         except StatusError as error:
@@ -174,12 +177,14 @@ class StatusManager:
             if self._metrics is not None:
                 self._metrics.updated(self.resource.plural, result, time.monotonic() - began)
 
-    async def _run(self, update: _Update[T], mutations: Sequence[Mutation[T]]) -> Commit[T]:
+    async def _run(
+        self, update: _Update[T], mutations: Sequence[Mutation[T]], landed: Callable[[T], bool] | None
+    ) -> Commit[T]:
         steps = [tuple(mutations)] if self.mode == "atomic" else [(mutation,) for mutation in mutations]
         done = Commit(Outcome.UNCHANGED, update.view.of(update.start), update.start)
         for position, step in enumerate(steps):
-            proof = update.landed if position == len(steps) - 1 else None
-            commit = await self._commit(replace(update, start=done.raw, landed=proof), step)
+            update.start = done.raw
+            commit = await self._commit(update, step, landed=landed if position == len(steps) - 1 else None)
             done = replace(
                 commit,
                 outcome=Outcome.WRITTEN if commit.ok and done.writes else commit.outcome,
@@ -191,10 +196,13 @@ class StatusManager:
                 break
         return done
 
-    async def _commit(self, update: _Update[T], mutations: Sequence[Mutation[T]]) -> Commit[T]:
+    async def _commit(
+        self, update: _Update[T], mutations: Sequence[Mutation[T]], landed: Callable[[T], bool] | None
+    ) -> Commit[T]:
         base: Object | None = self._newest(update)
         if self._refetch == "always":
             base = await self._fetch(update.key)
+            self._learn(update, base)
         tries = 0
         while True:
             if base is None or uid_of(base) != uid_of(update.start):
@@ -209,7 +217,7 @@ class StatusManager:
                 self._phases.check(change.before, change.after)
             tries += 1
             try:
-                stored, unknown = await self._send(update.key, base, change)
+                stored, unknown = await self._send(update, base, change)
             except NotFoundError:
                 return Commit(Outcome.GONE, update.view.of(base), base, tries=tries)
             if stored is not None:
@@ -222,10 +230,18 @@ class StatusManager:
             if fresh is not None and uid_of(fresh) == uid_of(update.start) and unknown:
                 again = self._change(update, _with_status(base, change.after), mutations)
                 if self._landing.landed(
-                    base, change.after, fresh, repeatable=not again.patch, proof=update.proof(fresh)
+                    base,
+                    change.after,
+                    fresh,
+                    equal=same(update.status(fresh), change.after),
+                    repeatable=not again.patch,
+                    proof=None if landed is None else landed(update.view.of(fresh)),
                 ):
-                    self._writes.write_finished(update.key, change.after, fresh)
+                    alone = same(update.outside_status(fresh), update.outside_status(base))
+                    self._writes.write_started(update.key)
+                    self._writes.write_finished(update.key, self._sent(update, change, fresh) if alone else None, fresh)
                     return self._committed(update, change, fresh, tries)
+            self._learn(update, fresh)
             if tries >= self._retry.steps:
                 raise self._exhausted(update, tries)
             base = fresh
@@ -235,9 +251,28 @@ class StatusManager:
 
     def _newest(self, update: _Update[T]) -> Object:
         known = self._writes.newest(update.key)
-        if known is not None and uid_of(known) == uid_of(update.start) and version_of(known) > version_of(update.start):
+        if (
+            known is not None
+            and uid_of(known) == uid_of(update.start)
+            and version_of(known) >= version_of(update.start)
+        ):
             return known
         return update.start
+
+    def _learn(self, update: _Update[T], fresh: Object | None) -> None:
+        """Tell the process what a GET brought, so that the next pass does not meet the same conflict."""
+        if fresh is None or uid_of(fresh) != uid_of(update.start):
+            return
+        known = self._writes.newest(update.key)
+        if version_of(fresh) > max(version_of(update.start), version_of(known) if known else 0):
+            update.news = True
+            self._writes.write_started(update.key)
+            self._writes.write_finished(update.key, None, fresh)
+
+    def _sent(self, update: _Update[T], change: _Change, stored: Object) -> dict[str, Any] | None:
+        """The status as it should be stored; None if what was stored is news for the process."""
+        echo = not update.news and same(update.status(stored), change.after)
+        return status_of(stored) if echo else None
 
     def _change(self, update: _Update[T], base: Object, mutations: Sequence[Mutation[T]]) -> _Change:
         changed = update.view.of(base)
@@ -252,17 +287,18 @@ class StatusManager:
             return False
         return not machine.allows(change.before, change.after)
 
-    async def _send(self, key: ObjectKey, base: Object, change: _Change) -> tuple[Object | None, bool]:
+    async def _send(self, update: _Update[T], base: Object, change: _Change) -> tuple[Object | None, bool]:
         """The stored object, None on conflict; and whether an earlier sending may have landed."""
         request = patch_status(
             self.resource,
-            key,
+            update.key,
             change.patch,
             resource_version=str(base["metadata"]["resourceVersion"]),
             field_manager=self._field_manager,
         )
-        self._writes.write_started(key)
+        self._writes.write_started(update.key)
         stored: Object | None = None
+        sent: dict[str, Any] | None = None
         try:
             answer = await send_until_answered(
                 self._client, request, self._unavailable, sleep=self._sleep, metrics=self._metrics
@@ -272,9 +308,10 @@ class StatusManager:
                     self._metrics.conflicted(self.resource.plural)
             else:
                 stored = raise_for_code(answer.response, request).body
+                sent = self._sent(update, change, stored)
             return stored, answer.may_have_landed
         finally:
-            self._writes.write_finished(key, change.after, stored)
+            self._writes.write_finished(update.key, sent, stored)
 
     async def _fetch(self, key: ObjectKey) -> Object | None:
         request = get_object(self.resource, key)
@@ -309,7 +346,7 @@ class StatusManager:
         )
         if self._metrics is not None:
             self._metrics.wrote(self.resource.plural, changes)
-        for path in missing(change.after, status_of(stored)):
+        for path in missing(without_nulls(change.patch), status_of(stored)):
             if self._metrics is not None:
                 self._metrics.pruned(self.resource.plural, path)
             if path not in self._pruned:
@@ -321,16 +358,24 @@ class StatusManager:
                 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Update(Generic[T]):
+    """One call: its object, and whether a GET has shown a change of it that the process had not seen (`news`)."""
+
     view: View[T]
     key: ObjectKey
     start: Object
-    landed: Callable[[T], bool] | None
+    news: bool = False
 
-    def proof(self, fresh: Object) -> bool | None:
-        """What the caller's own proof says of `fresh`; None without one."""
-        return None if self.landed is None else self.landed(self.view.of(fresh))
+    def status(self, obj: Object) -> dict[str, Any]:
+        """The status of `obj` as far as the caller's form knows it."""
+        return self.view.plain(self.view.of(obj)).get("status") or {}
+
+    def outside_status(self, obj: Object) -> dict[str, Any]:
+        """What only others write: all but the status and the bookkeeping of versions."""
+        plain = self.view.plain(self.view.of(obj))
+        metadata = {k: v for k, v in plain["metadata"].items() if k not in ("resourceVersion", "managedFields")}
+        return {**plain, "metadata": metadata, "status": None}
 
 
 def _with_status(base: Object, status: Mapping[str, Any]) -> Object:

@@ -26,7 +26,7 @@ def normalize(value: Any) -> Any:
         copy = orjson.loads(orjson.dumps(value, option=_JSON))
     except (TypeError, ValueError):
         copy = orjson.loads(orjson.dumps(_well_formed(value), option=_JSON))
-    return _without_nulls(copy)
+    return without_nulls(copy)
 
 
 def _well_formed(value: Any) -> Any:
@@ -39,11 +39,12 @@ def _well_formed(value: Any) -> Any:
     return value
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """A copy of a JSON value without the nulls in its objects: of a patch, what it sets."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
+        return [without_nulls(item) for item in value]
     return value
 
 

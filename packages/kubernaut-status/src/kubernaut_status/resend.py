@@ -15,6 +15,9 @@ from .metrics import StatusMetrics
 from .retry import Sleep, Unavailable
 from .transport import Request, Response, StatusClient
 
+# Decided before the server looks at the resourceVersion; 404, 409 and 422 are decided after it.
+_SAYS_NOTHING_OF_THE_FIRST = (400, 401, 403, 408, 413, 415)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -29,6 +32,7 @@ async def send_until_answered(
 ) -> Answer:
     """Send `request` until the answer is neither 429 nor 5xx.
 
+    Raises `OutcomeUnknownError` too if a request that may have been carried out is refused when sent again.
     Once `unavailable.give_up_after` seconds would be exceeded, raises `OutcomeUnknownError` if a write may
     have been carried out, else what was met last: `TooManyRequestsError`, `ServerError` or `TransportError`.
     """
@@ -47,6 +51,12 @@ async def send_until_answered(
             may_have_landed |= error.may_have_arrived
         else:
             if response.code != 429 and response.code < 500:
+                if may_have_landed and request.method != "GET" and response.code in _SAYS_NOTHING_OF_THE_FIRST:
+                    refusal = api_error(response, request)
+                    raise OutcomeUnknownError(
+                        f"cannot tell whether {request.method} {request.path} was carried out: its answer was lost, "
+                        f"and sent again it was refused ({refusal})"
+                    ) from refusal
                 return Answer(response, may_have_landed)
             failure, reason = api_error(response, request), str(response.code)
             may_have_landed |= response.code >= 500
