@@ -22,14 +22,6 @@ _STYLES = {
     "Retrying": ("cyan",),
     "Failed": ("red",),
 }
-    "rejected": ("dim",),
-    "created": ("dim",),
-    "Pending": ("dim",),
-    "Sent": ("green",),
-    "PartiallySent": ("yellow",),
-    "Retrying": ("cyan",),
-    "Failed": ("red",),
-}
 
 
 class Live:

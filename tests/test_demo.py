@@ -204,7 +204,8 @@ def test_at_a_terminal_the_table_is_redrawn_and_keep_stays_up_until_ctrl_c(tmp_p
     reader = threading.Thread(target=_read, args=(ours, shown), daemon=True)
     reader.start()
     try:
-        eventually(lambda: "Ctrl-C ends it" in "".join(shown), timeout=120, message=lambda: "".join(shown))
+        eventually(lambda: "Ctrl-C ends it" in "".join(shown) or process.poll() is not None, timeout=120)
+        assert process.poll() is None, "".join(shown)
         settings = yaml.safe_load((tmp_path / "demo/control-plane/admin.kubeconfig").read_text())
         assert settings["clusters"][0]["cluster"]["server"] in "".join(shown)
         process.send_signal(signal.SIGINT)
