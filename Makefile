@@ -38,7 +38,7 @@ control-plane: install ## find or build kube-apiserver and etcd, once (minutes w
 ##@ Use
 .PHONY: demo
 demo: install ## deliver notifications on a control plane of its own (KEEP=1 stays up, CONTEXT=name uses a cluster)
-	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context $(CONTEXT))
+	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context '$(CONTEXT)')
 
 ##@ Test
 .PHONY: test
