@@ -1,0 +1,61 @@
+"""The invariant checker on audit logs written by hand: what it must see, and what it must not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubernaut_testing.invariants import Contract, check_history
+from kubernaut_testing.ledger import RequestLedger
+
+CONTRACT = Contract(transitions={"": {"Open"}, "Open": {"Done"}, "Done": set()}, writer="widgeter")
+
+
+def write(code: int, request: dict[str, Any] | None, version: int = 0, phase: str = "Open") -> dict[str, Any]:
+    event = {
+        "auditID": f"{code}-{version}",
+        "stage": "ResponseComplete",
+        "stageTimestamp": "2026-01-01T00:00:01Z",
+        "requestReceivedTimestamp": "2026-01-01T00:00:00Z",
+        "verb": "patch",
+        "userAgent": "widgeter/1",
+        "objectRef": {"resource": "widgets", "namespace": "ns", "name": "w", "subresource": "status"},
+        "responseStatus": {"code": code},
+    }
+    if request is not None:
+        event["requestObject"] = request
+    if version:
+        event["responseObject"] = {
+            "metadata": {"uid": "u", "resourceVersion": str(version), "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"phase": phase},
+        }
+    return event
+
+
+def violations(folder: Path, *events: dict[str, Any]) -> list[str]:
+    log = folder / "audit.log"
+    log.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return [str(found) for found in check_history(RequestLedger(log), "widgets/ns/w", CONTRACT)]
+
+
+CONDITIONAL = {"metadata": {"resourceVersion": "1"}, "status": {"phase": "Open"}}
+
+
+def test_conditional_writes_are_no_violation(tmp_path: Path) -> None:
+    assert violations(tmp_path, write(200, CONDITIONAL, 2), write(409, CONDITIONAL)) == []
+
+
+@pytest.mark.parametrize("code", [200, 409])
+def test_a_write_without_a_resource_version_is_a_violation(code: int, tmp_path: Path) -> None:
+    (found,) = violations(tmp_path, write(code, {"status": {"phase": "Open"}}, 2 if code == 200 else 0))
+    assert "I7: unconditional patch" in found
+
+
+def test_a_write_that_was_refused_before_its_body_was_read_is_not_judged(tmp_path: Path) -> None:
+    assert violations(tmp_path, write(403, None), write(200, CONDITIONAL, 2)) == []
+
+
+def test_an_illegal_edge_is_a_violation(tmp_path: Path) -> None:
+    found = violations(tmp_path, write(200, CONDITIONAL, 2, "Done"), write(200, CONDITIONAL, 3, "Open"))
+    assert found[0].startswith("I2: illegal edge 'Done' -> 'Open'")
