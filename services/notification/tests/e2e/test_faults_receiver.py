@@ -1,0 +1,191 @@
+"""Receivers that are slow, busy, verbose or gone: one attempt, one record, and no channel waits for another."""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from collections.abc import Callable
+
+import pytest
+from scenarios.notification import CONTRACT, NotificationSite
+
+from kubernaut_testing.invariants import assert_invariants
+from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.receivers import Answer, WebhookReceiver
+from kubernaut_testing.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+MakeSite = Callable[..., NotificationSite]
+ONCE = {"maxAttempts": 1}
+MAX_ERROR = 1024
+
+UGLY = {
+    "ten-megabytes": "x" * 10_000_000,
+    "wide": "Ошибка 🔥" * 2000,
+    "forged": '\n{"level":"info","msg":"forged record"}\r\n\x00\x1b[31m\u2028\u202e\n',
+    "permanent-looking": "permanent failure: do not try again",
+    "html": "<html><body><h1>503 Service Unavailable</h1></body></html>",
+    "empty": "",
+}
+
+
+def policy(attempts: int, seconds: int = 1) -> dict[str, int]:
+    return {
+        "maxAttempts": attempts,
+        "initialBackoffSeconds": seconds,
+        "backoffMultiplier": 1,
+        "maxBackoffSeconds": 60,
+    }
+
+
+def test_whatever_a_receiver_answers_the_record_is_one_bounded_line_of_valid_text(
+    site: NotificationSite, ledger: RequestLedger
+) -> None:
+    """Faults 28 and 29, on the way in."""
+    for name, body in UGLY.items():
+        site.receiver.default = Answer(503, body)
+        site.create(name, "slack", retryPolicy=policy(2))
+        eventually(lambda name=name: site.status(name).get("totalAttempts") == 1)
+    site.receiver.default = 200
+    eventually(lambda: all(site.ended(name) for name in UGLY))
+    for name in UGLY:
+        assert site.phase(name) == "Sent", "a body that looks permanent makes nothing permanent"
+        error = site.status(name)["deliveryAttempts"][0]["error"]
+        assert error.startswith("slack webhook returned 503 (retryable)")
+        assert len(error) <= MAX_ERROR
+        assert not {unicodedata.category(char) for char in error} & {"Cc", "Cs", "Zl", "Zp"}, "no control, no line end"
+        assert_invariants(ledger, site.ref(name), CONTRACT, effects=site.effects(name))
+    for line in site.deployment.process.log.read_text().rstrip("\n").split("\n"):
+        record = json.loads(line)
+        assert record.get("msg") != "forged record"
+        assert len(line) < 100_000
+
+
+def test_a_status_with_every_attempt_that_a_policy_allows_stays_small(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    site = make_site()
+    site.receiver.default = Answer(503, "Ошибка 🔥" * 2000)
+    site.create("one", "slack", retryPolicy=policy(10))
+    eventually(lambda: site.ended("one"), timeout=30)
+    status = site.status("one")
+    assert len(status["deliveryAttempts"]) == status["totalAttempts"] == 10
+    assert len(json.dumps(status, ensure_ascii=False).encode()) < 64_000
+    assert_invariants(ledger, site.ref("one"), CONTRACT)
+
+
+def test_huge_and_strange_content_is_delivered_whole_to_files_and_within_slack_s_limits(
+    site: NotificationSite, ledger: RequestLedger
+) -> None:
+    """Faults 28 and 29, on the way out."""
+    strange = 'Ünï©ødé 🔥 \u202e \u2028 <@U123> & "quotes" \\ \x1b[31m\n```\n{"level":"info"}\n'
+    bodies = {"huge": "a" * 900_000, "huge-wide": "🔥" * 100_000, "strange": strange}
+    for name, body in bodies.items():
+        site.create(name, body=body)
+    eventually(lambda: all(site.ended(name) for name in bodies), timeout=20)
+    for name, body in bodies.items():
+        assert site.phase(name) == "Sent"
+        (message,) = site.slack_messages(name)
+        assert len(message["blocks"][1]["text"]["text"].encode("utf-16-le")) // 2 <= 3000
+        (file,) = site.files(name)
+        assert json.loads(file.read_text())["spec"]["body"] == body
+        assert_invariants(ledger, site.ref(name), CONTRACT, effects=None)
+    for line in site.deployment.process.log.read_text().rstrip("\n").split("\n"):
+        json.loads(line)
+
+
+def test_a_slow_receiver_delays_neither_other_channels_nor_other_notifications(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    """Fault 31: Slack takes longer than its timeout; the attempt is recorded once, as unknown, and made again later."""
+    site = make_site(config={"delivery": {"slack": {"timeout": "2s"}}})
+    site.receiver.script(Answer(delay=5))
+    begun = time.monotonic()
+    site.create("slow")
+    eventually(lambda: len(site.receiver.requests) == 1)
+    site.create("other")
+    eventually(lambda: site.ended("other"))
+    assert site.files("slow"), "the file channel did not wait"
+    assert len(site.console_messages("slow")) == 1
+    assert time.monotonic() - begun < 2
+    assert site.phase("slow") == "Sending", "its pass is still under way"
+    eventually(lambda: site.ended("slow"))
+    first, second = [a for a in site.status("slow")["deliveryAttempts"] if a["channel"] == "slack:all"]
+    assert (first["status"], second["status"]) == ("failed", "success")
+    assert "timed out: no answer within 2 s" in first["error"]
+    assert "the receiver may have the message all the same" in first["error"]
+    assert site.receiver.gaps("/slack")[-1] >= 1
+    assert_invariants(ledger, site.ref("slow"), CONTRACT)
+
+
+def test_an_acceptance_whose_answer_is_lost_is_recorded_as_unknown_and_made_again_by_the_policy(
+    site: NotificationSite, ledger: RequestLedger
+) -> None:
+    """Fault 32: never silently twice: the record says that the receiver may have it."""
+    site.receiver.script(Answer(drop=True))
+    site.create("one", "slack", retryPolicy=policy(3, 2))
+    eventually(lambda: site.ended("one"))
+    first, second = site.status("one")["deliveryAttempts"]
+    assert (first["attempt"], first["status"]) == (1, "failed")
+    assert first["error"] == (
+        "slack webhook request failed: connection lost before an answer was read; "
+        "the receiver may have the message all the same"
+    )
+    assert (second["attempt"], second["status"]) == (2, "success")
+    (gap,) = site.receiver.gaps("/slack")
+    assert 2 <= gap < 3
+    assert site.told_unknown("one") == set(), "that is for attempts without a record"
+    assert_invariants(ledger, site.ref("one"), CONTRACT)
+
+
+def test_a_receiver_that_is_down_for_a_while_gets_the_message_once(
+    site: NotificationSite, ledger: RequestLedger
+) -> None:
+    site.receiver.stop()
+    site.create("one", "slack", retryPolicy=policy(10))
+    eventually(lambda: site.status("one").get("totalAttempts") == 2)
+    site.receiver.start()
+    eventually(lambda: site.ended("one"))
+    failed = [a["error"] for a in site.status("one")["deliveryAttempts"] if a["status"] == "failed"]
+    assert len(failed) >= 2
+    assert all("cannot connect" in error and "all the same" not in error for error in failed)
+    assert_invariants(ledger, site.ref("one"), CONTRACT, effects=site.effects("one"))
+
+
+def test_an_untrusted_certificate_is_permanent_and_a_200_with_an_error_text_is_a_success(
+    site: NotificationSite, ledger: RequestLedger
+) -> None:
+    """Fault 31: as the live system, which takes the code alone for Slack's word."""
+    site.receiver.default = Answer(200, "invalid_payload")
+    site.create("worded", "slack")
+    eventually(lambda: site.phase("worded") == "Sent")
+    with WebhookReceiver(https=True) as untrusted:
+        (site.credentials / "slack").write_text(f"{untrusted.url}/slack")
+        site.create("untrusted", "slack-and-console")
+        eventually(lambda: site.phase("untrusted") == "PartiallySent")
+        assert untrusted.requests == []
+    (error,) = [a["error"] for a in site.status("untrusted")["deliveryAttempts"] if a["status"] == "failed"]
+    assert "TLS certificate validation failed" in error
+    assert_invariants(ledger, site.ref("untrusted"), CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "seconds", [4, pytest.param(60, marks=[pytest.mark.faults_full, pytest.mark.timeout(300)], id="60-full")]
+)
+def test_a_retry_after_holds_back_its_own_notification_only(
+    seconds: int, site: NotificationSite, ledger: RequestLedger
+) -> None:
+    """Fault 31."""
+    site.receiver.script(Answer(429, "rate_limited", retry_after=seconds))
+    site.create("limited")
+    eventually(lambda: site.phase("limited") == "Retrying")
+    site.create("other")
+    eventually(lambda: site.ended("other"))
+    assert site.phase("limited") == "Retrying"
+    eventually(lambda: site.ended("limited"), timeout=seconds * 1.2 + 5)
+    times = [r.monotonic for r in site.receiver.requests if "limited" in r.body.decode()]
+    assert seconds <= times[1] - times[0] <= seconds * 1.1 + 1
+    for name in ("limited", "other"):
+        assert_invariants(ledger, site.ref(name), CONTRACT, effects=site.effects(name))
