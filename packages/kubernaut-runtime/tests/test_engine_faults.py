@@ -1,13 +1,18 @@
 """The watch engine behind a network and an API server that misbehave (a real one, through the fault proxy)."""
 
 import asyncio
+import weakref
 from dataclasses import replace
 
+import aiohttp
 import pytest
 
+from kubernaut_runtime import engine
+from kubernaut_runtime.backoff import Backoff
 from kubernaut_runtime.connection import Connection
 from kubernaut_runtime.queue import HIGH, LOW
 from kubernaut_runtime.sweep import HistoryRewoundError
+from kubernaut_runtime.watch_session import WatchSession
 from kubernaut_status import Resource
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.proxy import (
@@ -166,6 +171,24 @@ async def test_a_rotated_token_is_used_and_a_bad_one_makes_no_storm(watching, sh
     shelf.create("g")
     await eventually_async(lambda: ("g", HIGH) in sample.woken or ("g", LOW) in sample.woken, timeout=15)
     await asyncio.wait_for(sample.engine.wait_synced(), 10)
+
+
+async def test_a_token_that_stays_bad_does_not_fill_the_memory_with_sessions(watching, shelf, connection, monkeypatch):
+    monkeypatch.setattr(engine, "_RELOGIN", Backoff(0.01, 0.01))
+    opened: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
+    make = WatchSession.open
+
+    def opening(self: WatchSession) -> aiohttp.ClientSession:
+        logins.append(1)
+        opened.add(session := make(self))
+        return session
+
+    logins: list[int] = []
+    monkeypatch.setattr(WatchSession, "open", opening)
+    sample = watching(via=replace(connection, token=lambda: "expired"))
+    await sample.start(synced=False)
+    await eventually_async(lambda: len(logins) > 12, timeout=20)
+    assert len([session for session in opened if not session.closed]) <= 5
 
 
 async def test_a_restored_etcd_ends_the_engine_for_a_clean_restart(watching, shelf):

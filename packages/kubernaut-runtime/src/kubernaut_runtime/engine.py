@@ -30,6 +30,7 @@ import contextlib
 import logging
 import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT = 8.0
 _STEADY = 60.0
+_RELOGIN = Backoff(1.0, 30.0)
+_SESSIONS = 4  # kopf remembers the last three that were refused, so that it does not take one of them again
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class WatchEngine:
             calls=calls,
             signs=self._signs,
             listed=self._on_list,
+            discovering=self._on_discovery,
             reopen=self._times.reopen,
         )
         self._server = endpoint.server
@@ -216,13 +220,18 @@ class WatchEngine:
         """
         registry = kopf.OperatorRegistry()
         sessions: list[Any] = []
-        relogin = Backoff(1.0, 30.0)
+        refused, logged_in = 0, 0.0
 
         async def login(**_: Any) -> kopf.AiohttpSession:
             # kopf logs in again at once after each 401; a token that stays bad must not become a storm.
+            nonlocal refused, logged_in
             if sessions:
-                await asyncio.sleep(relogin.wait(len(sessions)))
+                refused = 1 if time.monotonic() - logged_in > _STEADY else refused + 1
+                await asyncio.sleep(_RELOGIN.wait(refused))
+            logged_in = time.monotonic()
             sessions.append(self._session.open())
+            while len(sessions) > _SESSIONS:
+                await sessions.pop(0).close()
             return kopf.AiohttpSession(server=self._server, aiohttp_session=sessions[-1])
 
         kopf.on.login(registry=registry, id="login")(login)
@@ -271,9 +280,14 @@ class WatchEngine:
             run.listed.add(resource)
         self._cross(self._sweep.request, resource)
 
+    def _on_discovery(self, begins: bool) -> None:
+        run = self._run
+        if run is not None:
+            run.discovery(begins)
+
     def _on_swept(self, store: Store) -> None:
         run = self._run
-        if run is not None and run.age() > self._times.first_sweep / 2 and store.resource not in run.listed:
+        if run is not None and run.quiet() > self._times.first_sweep / 2 and store.resource not in run.listed:
             self.restart(f"{store.resource.plural} is served now, but was not when the watches began")
 
     def _cross(self, call: Callable[..., None], *args: Any) -> None:
@@ -289,16 +303,25 @@ class _KopfRun:
         self.listed: set[Resource] = set()
         self._operate = operate
         self._main = asyncio.get_running_loop()
-        self._began = self._main.time()
+        self._discoveries = 0
+        self._discovered = time.monotonic()
         self._ended: asyncio.Future[BaseException | None] = self._main.create_future()
         self._lock = threading.Lock()
         self._cancel: Callable[[], object] | None = None
         self._asked = False
         threading.Thread(target=self._thread, name="kopf", daemon=True).start()
 
-    def age(self) -> float:
-        """Seconds since the start."""
-        return self._main.time() - self._began
+    def discovery(self, begins: bool) -> None:
+        """A request of kopf's discovery begins or has ended. From kopf's thread."""
+        self._discoveries += 1 if begins else -1
+        self._discovered = time.monotonic()
+
+    def quiet(self) -> float:
+        """Seconds since the start, or since the last request of the discovery; 0 while one is under way.
+
+        A slow API server must not have kopf restarted before it has found out what is served.
+        """
+        return 0.0 if self._discoveries > 0 else time.monotonic() - self._discovered
 
     async def wait(self) -> BaseException | None:
         """Wait for the end; returns the error that was the cause, None if it was asked for."""

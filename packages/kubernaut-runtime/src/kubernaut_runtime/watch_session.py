@@ -71,6 +71,8 @@ class WatchSigns:
 class WatchSession:
     """Makes kopf's sessions. `listed` is called, in kopf's thread, when kopf begins to list a kind.
 
+    `discovering` is called there too: with True before each request of its discovery, with False after it.
+
     `reopen` is the least number of seconds between two openings of one kind's watch, so that a server which
     ends each watch at once is not asked in a tight loop.
     """
@@ -84,6 +86,7 @@ class WatchSession:
         calls: ApiCalls | None,
         signs: WatchSigns,
         listed: Callable[[Resource], None],
+        discovering: Callable[[bool], None],
         reopen: float,
     ) -> None:
         self._endpoint = endpoint
@@ -92,6 +95,7 @@ class WatchSession:
         self._calls = calls
         self._signs = signs
         self._listed = listed
+        self._discovering = discovering
         self._reopen = reopen
         self._root = urlsplit(endpoint.server).path.rstrip("/")
         self._opened: dict[Resource, float] = {}
@@ -111,6 +115,8 @@ class WatchSession:
             request.headers["Authorization"] = f"Bearer {token}"
         if resource is not None and verb == "watch":
             await self._pace(resource)
+        if resource is None:
+            self._discovering(True)
         code = 0
         try:
             response = await handler(request)
@@ -120,6 +126,8 @@ class WatchSession:
                 self._signs.note(resource)
             raise
         finally:
+            if resource is None:
+                self._discovering(False)
             if self._calls is not None:
                 self._calls.count(verb, resource.plural if resource else "", "", code)
         if resource is not None:
