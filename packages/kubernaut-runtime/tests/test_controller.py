@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from kubernaut_runtime.backoff import Backoff
 from kubernaut_runtime.controller import Controller, ControllerMetrics, Result
 from kubernaut_runtime.queue import LOW, WorkQueue
-from kubernaut_status import ConflictError, ObjectKey
+from kubernaut_status import ConflictError, ObjectKey, TooManyRequestsError
 from kubernaut_testing.clock import FakeClock
 
 A, B, C = (ObjectKey("ns", name) for name in "abc")
@@ -129,6 +129,16 @@ async def test_a_lost_conflict_race_is_retried_quietly(start, queue, passes, clo
     labels = {"controller": "test", "result": "requeue"}
     assert registry.get_sample_value("controller_runtime_reconcile_total", labels) == 1
     assert not registry.get_sample_value("controller_runtime_reconcile_errors_total", {"controller": "test"})
+
+
+async def test_a_busy_server_is_given_the_time_that_it_asked_for(start, queue, passes, clock):
+    passes.script[A] = [TooManyRequestsError(429, "later", retry_after=20.0)]
+    await start()
+    queue.add(A)
+    await clock.advance(19.9)
+    assert passes.calls == [A]
+    await clock.advance(0.2)
+    assert passes.calls == [A, A]
 
 
 async def test_a_key_never_runs_twice_at_once_and_others_run_beside_it(start, queue, passes, clock):

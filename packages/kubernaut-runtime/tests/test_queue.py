@@ -135,6 +135,20 @@ async def test_a_failing_key_waits_longer_each_time_alone_until_it_is_forgotten(
     assert queue.add_rate_limited(A) == 1
 
 
+async def test_delays_that_were_dropped_do_not_pile_up(queue, clock):
+    for number in range(2000):
+        queue.add_after(B, 7200 - number)
+        queue.add(A)
+        await queue.get()
+        queue.add_after(A, 3600)
+        queue.done(A)
+    assert len(queue._heap) < 300
+    await clock.advance(3601)
+    assert await take_all(queue) == [A]
+    await clock.advance(3600)
+    assert await take_all(queue) == [B]
+
+
 async def test_getters_wait_without_spinning_and_each_key_wakes_one(queue):
     getters = [asyncio.create_task(queue.get()) for _ in range(3)]
     await asyncio.sleep(0)

@@ -123,6 +123,20 @@ async def test_an_error_is_retried_and_never_fatal(shelf, wire, store, namespace
     running.cancel()
 
 
+async def test_a_busy_server_is_not_listed_again_before_it_asked_for(wire, store, namespace, gadgets):
+    clock = FakeClock()
+    wire.answers = [Response(429, {}, retry_after=20.0)]
+    sweep = Sweep(wire, [store], namespace=namespace, clock=clock, retry=Backoff(1, 1))
+    running = asyncio.create_task(sweep.run())
+    sweep.request(gadgets)
+    await clock.advance(19.9)
+    assert len(wire.sent) == 1
+    await clock.advance(0.2)
+    await asyncio.wait_for(sweep.wait_synced(), 10)
+    assert len(wire.sent) == 2
+    running.cancel()
+
+
 async def test_sweeps_come_when_asked_and_every_resync_period(wire, store, namespace, gadgets):
     clock = FakeClock()
     swept = []

@@ -8,12 +8,13 @@ import kubernetes.aio
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict
-from widget_shop import Shop, set_status
+from widget_shop import WIDGETS, Shop, set_status
 
 from kubernaut_status import (
     ApiCalls,
     ForbiddenError,
     InvalidError,
+    ObjectKey,
     Outcome,
     StatusClient,
     TransportError,
@@ -21,6 +22,7 @@ from kubernaut_status import (
 )
 from kubernaut_status.aiohttp_client import AiohttpClient
 from kubernaut_status.kubernetes_adapter import AsyncKubernetesClient, SyncKubernetesClient
+from kubernaut_status.wire import patch_status
 
 
 @pytest.fixture(params=["aiohttp", "kubernetes", "kubernetes.aio"])
@@ -66,6 +68,17 @@ async def test_a_removed_field_is_removed_by_each_client(shop: Shop, each_client
 
     await shop.manager(client=each_client).atomic_status_update(widget, forget)
     assert shop.get("w")["status"] == {"phase": "Pending"}
+
+
+async def test_broken_text_beside_a_removal_keeps_the_removal_with_each_client(
+    shop: Shop, each_client: StatusClient
+) -> None:
+    widget = shop.create("w", phase="Pending", reason="Old")
+    version = widget["metadata"]["resourceVersion"]
+    patch = {"reason": None, "message": "a\ud800b"}
+    request = patch_status(WIDGETS, ObjectKey(shop.namespace, "w"), patch, resource_version=version)
+    assert (await each_client.send(request)).code == 200
+    assert shop.get("w")["status"] == {"phase": "Pending", "message": "a?b"}
 
 
 async def test_a_schema_error_names_the_field_with_each_client(shop: Shop, each_client: StatusClient) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,13 @@ def test_the_transition_time_never_goes_backwards() -> None:
     conditions = [condition("Ready", "False", at=LATE)]
     set_condition(conditions, condition("Ready", "True", at=EARLY))
     assert conditions[0]["lastTransitionTime"] == "2026-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize("stamp", ["", "soon", "2026-01-03", "2026-01-03T00:00:00"])
+def test_somebody_else_s_odd_transition_time_is_survived(stamp: str) -> None:
+    conditions = [{**condition("Ready", "False"), "lastTransitionTime": stamp}]
+    assert set_condition(conditions, condition("Ready", "True", at=LATE))
+    assert is_true(conditions, "Ready")
 
 
 def test_the_same_condition_again_changes_nothing() -> None:

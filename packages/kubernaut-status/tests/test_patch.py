@@ -23,6 +23,22 @@ def test_applying_the_difference_gives_the_goal(before: dict[str, Any], after: d
     assert same(apply(diff(before, after), before), after)
 
 
+nullable = st.recursive(
+    scalars | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+objects_with_nulls = st.dictionaries(st.text(max_size=8), nullable, max_size=5)
+
+
+@given(before=objects_with_nulls, after=objects_with_nulls)
+def test_a_null_is_a_removal_and_never_stored(before: dict[str, Any], after: dict[str, Any]) -> None:
+    before, after = normalize(before), normalize(after)
+    patch = diff(before, after)
+    assert same(apply(patch, before), after)
+    assert {key for key, value in patch.items() if value is None} == before.keys() - after.keys()
+
+
 @given(status=objects)
 def test_no_difference_is_an_empty_patch(status: dict[str, Any]) -> None:
     assert diff(status, normalize(status)) == {}

@@ -23,7 +23,7 @@ from typing import Any, Protocol, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from kubernaut_status import ConflictError, ConflictsExhaustedError, ObjectKey
+from kubernaut_status import ApiError, ConflictError, ConflictsExhaustedError, ObjectKey
 
 from .clock import Clock, SystemClock
 from .queue import WorkQueue
@@ -215,7 +215,8 @@ class Controller:
             metrics.passes.labels(name, "requeue").inc()
             logger.debug("%s lost a conflict race for %s, again in %.1f s: %s", name, key, wait, error)
         except Exception as error:
-            wait = queue.add_rate_limited(key)
+            asked = error.retry_after if isinstance(error, ApiError) else None
+            wait = queue.add_rate_limited(key, at_least=asked or 0.0)
             metrics.passes.labels(name, "error").inc()
             metrics.errors.labels(name).inc()
             logger.error(

@@ -35,6 +35,9 @@ DEFAULT_BACKOFF = Backoff(base=1.0, cap=300.0)
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
 
 
+_LEFTOVERS = 100
+
+
 class Priority(IntEnum):
     """How soon a key is taken: all HIGH before any LOW."""
 
@@ -144,10 +147,13 @@ class WorkQueue:
         heapq.heappush(self._heap, (due, self._sequence, key, priority))
         self._arm()
 
-    def add_rate_limited(self, key: ObjectKey) -> float:
-        """Count a failure of `key` and queue it after the backoff's wait, which is returned (seconds)."""
+    def add_rate_limited(self, key: ObjectKey, at_least: float = 0.0) -> float:
+        """Count a failure of `key` and queue it after the backoff's wait, which is returned (seconds).
+
+        `at_least` is how long to wait in any case (Retry-After).
+        """
         self._failures[key] = self.failures(key) + 1
-        wait = self._backoff.wait(self._failures[key])
+        wait = max(self._backoff.wait(self._failures[key]), at_least)
         if not self._shut_down:
             self._metrics.retries.labels(self.name).inc()
             self.add_after(key, wait)
@@ -239,6 +245,9 @@ class WorkQueue:
 
     def _arm(self) -> None:
         """Keep one timer, for the earliest delay."""
+        if len(self._heap) > 2 * len(self._due) + _LEFTOVERS:  # delays that were dropped or replaced
+            self._heap = list({entry[2]: entry for entry in self._heap if self._due.get(entry[2]) == entry[0]}.values())
+            heapq.heapify(self._heap)
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         if not self._heap or (self._timer is not None and self._timer_due <= self._heap[0][0]):

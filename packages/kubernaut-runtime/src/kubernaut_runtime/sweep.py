@@ -190,7 +190,8 @@ class Sweep:
                 raise
             except (StatusError, ValueError, KeyError) as error:
                 failures += 1
-                wait = self._retry.wait(failures)
+                asked = error.retry_after if isinstance(error, ApiError) else None
+                wait = max(self._retry.wait(failures), asked or 0.0)
                 self._results.labels(plural, "error").inc()
                 logger.warning("cannot list %s: %s; again in %.1f s", plural, error, wait)
                 await self._clock.sleep(wait)

@@ -17,7 +17,7 @@ import orjson
 
 from .errors import TransportError
 from .metrics import ApiCalls
-from .patch import normalize
+from .patch import well_formed
 from .transport import Request, Response
 
 
@@ -111,7 +111,7 @@ def _encoded(body: object) -> bytes:
     try:
         return orjson.dumps(body)
     except TypeError:  # text with lone surrogates
-        return orjson.dumps(normalize(body))
+        return orjson.dumps(well_formed(body))
 
 
 def parsed_body(content: bytes) -> dict[str, Any]:

@@ -83,9 +83,10 @@ def _transition_time(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 def _moment(stamp: str) -> datetime:
     try:
-        return datetime.fromisoformat(stamp)
+        moment = datetime.fromisoformat(stamp)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def remove_condition(conditions: MutableSequence[Condition], type: str) -> bool:  # noqa: A002

@@ -16,7 +16,7 @@ import orjson
 from .aiohttp_client import parsed_body, retry_after_seconds
 from .errors import TransportError
 from .metrics import ApiCalls
-from .patch import normalize
+from .patch import well_formed
 from .transport import Request, Response
 
 _AUTH = ["BearerToken"]
@@ -86,7 +86,7 @@ def normalize_body(body: object) -> object:
     try:
         return orjson.loads(orjson.dumps(body))
     except TypeError:
-        return normalize(body)
+        return well_formed(body)
 
 
 def _response(code: int, content: bytes, headers: Any) -> Response:

@@ -25,17 +25,18 @@ def normalize(value: Any) -> Any:
     try:
         copy = orjson.loads(orjson.dumps(value, option=_JSON))
     except (TypeError, ValueError):
-        copy = orjson.loads(orjson.dumps(_well_formed(value), option=_JSON))
+        copy = orjson.loads(orjson.dumps(well_formed(value), option=_JSON))
     return without_nulls(copy)
 
 
-def _well_formed(value: Any) -> Any:
+def well_formed(value: Any) -> Any:
+    """A copy of a JSON value whose texts are valid Unicode: lone surrogates become `?`."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Mapping):
-        return {_well_formed(key): _well_formed(item) for key, item in value.items()}
+        return {well_formed(key): well_formed(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_well_formed(item) for item in value]
+        return [well_formed(item) for item in value]
     return value
 
 
