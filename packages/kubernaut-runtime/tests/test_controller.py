@@ -32,6 +32,8 @@ class Passes:
                 step = step.pop(0) if step else None
             if isinstance(step, Exception):
                 raise step
+            if isinstance(step, asyncio.Future):
+                await step
             if isinstance(step, asyncio.Event):
                 await step.wait()
                 step = None
@@ -137,6 +139,19 @@ async def test_a_busy_server_is_given_the_time_that_it_asked_for(start, queue, p
     queue.add(A)
     await clock.advance(19.9)
     assert passes.calls == [A]
+    await clock.advance(0.2)
+    assert passes.calls == [A, A]
+
+
+async def test_a_pass_that_awaits_something_cancelled_has_failed_and_makes_no_loop(start, queue, passes, clock, caplog):
+    never = asyncio.get_running_loop().create_future()
+    never.cancel()
+    passes.script[A] = [never]
+    controller = await start()
+    queue.add(A)
+    await clock.advance(0.9)
+    assert (passes.calls, controller.running) == ([A], frozenset())
+    assert "cannot reconcile test ns/a: CancelledError" in caplog.text
     await clock.advance(0.2)
     assert passes.calls == [A, A]
 

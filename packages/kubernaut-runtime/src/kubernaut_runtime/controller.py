@@ -199,35 +199,27 @@ class Controller:
                 await self._clock.sleep(_FENCE_RETRY)
 
     async def _pass(self, key: ObjectKey) -> None:
-        self._begun.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        this = cast("asyncio.Task[None]", asyncio.current_task())
+        self._begun.add(this)
         metrics, name, queue = self._metrics, self.name, self.queue
         metrics.active.labels(name).inc()
         began = self._clock.monotonic()
         given_back = False
         try:
             result = await self._reconciler.reconcile(key)
-        except asyncio.CancelledError:
-            given_back = True
-            queue.give_back(key)
-            raise
+        except asyncio.CancelledError as error:
+            if not this.cancelling():  # not we: something that the pass awaited was cancelled
+                self._failed(key, error)
+            else:
+                given_back = True
+                queue.give_back(key)
+                raise
         except _CONFLICTS as error:
             wait = queue.add_rate_limited(key)
             metrics.passes.labels(name, "requeue").inc()
             logger.debug("%s lost a conflict race for %s, again in %.1f s: %s", name, key, wait, error)
-        except Exception as error:
-            asked = error.retry_after if isinstance(error, ApiError) else None
-            wait = queue.add_rate_limited(key, at_least=asked or 0.0)
-            metrics.passes.labels(name, "error").inc()
-            metrics.errors.labels(name).inc()
-            logger.error(
-                "cannot reconcile %s %s: %s: %s; again in %.1f s",
-                name,
-                key,
-                type(error).__name__,
-                error,
-                wait,
-                exc_info=error if queue.failures(key) == 1 else None,
-            )
+        except Exception as error:  # noqa: BLE001 - no object, however broken, stops the queue
+            self._failed(key, error)
         else:
             queue.forget(key)
             after = result.requeue_after
@@ -239,6 +231,21 @@ class Controller:
             metrics.seconds.labels(name).observe(self._clock.monotonic() - began)
             if not given_back:
                 queue.done(key)
+
+    def _failed(self, key: ObjectKey, error: BaseException) -> None:
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        wait = self.queue.add_rate_limited(key, at_least=asked or 0.0)
+        self._metrics.passes.labels(self.name, "error").inc()
+        self._metrics.errors.labels(self.name).inc()
+        logger.error(
+            "cannot reconcile %s %s: %s: %s; again in %.1f s",
+            self.name,
+            key,
+            type(error).__name__,
+            error,
+            wait,
+            exc_info=error if self.queue.failures(key) == 1 else None,
+        )
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
