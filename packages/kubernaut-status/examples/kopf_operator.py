@@ -35,4 +35,7 @@ async def widget_changed(type: str | None, body: kopf.Body, memo: kopf.Memo, **_
         def enter(fresh: dict[str, Any], phase: str = phase) -> None:
             fresh.setdefault("status", {})["phase"] = phase
 
-        widget = (await memo.manager.atomic_status_update(widget, enter)).object
+        commit = await memo.manager.atomic_status_update(widget, enter)
+        if not commit.ok:  # gone, or ended by somebody else
+            return
+        widget = commit.object

@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from widget_shop import EXAMPLES, Shop
 
+from kubernaut_testing.proxy import Before, FaultProxy, Rule
 from kubernaut_testing.waiting import eventually
 
 PACKAGE = Path(__file__).parents[1]
@@ -77,27 +80,45 @@ def test_the_standard_s_patterns_run_with_one_write(
     assert shop.requests("w") == requests
 
 
-async def test_the_kopf_operator_writes_each_phase_once_and_reads_nothing(shop: Shop, tmp_path: Path) -> None:
-    config = shop.control_plane.kubeconfig
-    shop.create("w")
+@contextmanager
+def kopf_operator(shop: Shop, folder: Path, **environment: str) -> Iterator[None]:
+    """The example operator as a process."""
+    config = {"KUBECONFIG": str(shop.control_plane.kubeconfig)}
     operator = subprocess.Popen(
         [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", shop.namespace, "kopf_operator.py"],
         cwd=EXAMPLES,
-        env={**os.environ, **shop.environment, "KUBECONFIG": str(config)},
-        stdout=(tmp_path / "log").open("w"),
+        env={**os.environ, **shop.environment, **config, **environment},
+        stdout=(folder / "log").open("w"),
         stderr=subprocess.STDOUT,
     )
     try:
+        yield
+    finally:
+        operator.terminate()
+        operator.wait(timeout=20)
+
+
+async def test_the_kopf_operator_writes_each_phase_once_and_reads_nothing(shop: Shop, tmp_path: Path) -> None:
+    shop.create("w")
+    with kopf_operator(shop, tmp_path):
         eventually(lambda: (shop.get("w").get("status") or {}).get("phase") == "Painting", timeout=30)
         shop.foreign_status("w", coats=1)
         shop.create("second")
         eventually(lambda: (shop.get("second").get("status") or {}).get("phase") == "Painting", timeout=30)
-    finally:
-        operator.terminate()
-        operator.wait(timeout=20)
     assert shop.requests("w") == ["patch 200", "patch 200"]
     written = [entry for entry in shop.ledger.entries(namespace=shop.namespace) if entry.user_agent.startswith("kopf")]
     assert {entry.verb for entry in written} <= {"get", "list", "watch"}
+
+
+async def test_the_kopf_operator_lets_a_deleted_object_go(shop: Shop, fault_proxy: FaultProxy, tmp_path: Path) -> None:
+    shop.create("w")
+    deleted = fault_proxy.add(Rule(Before(lambda _: shop.delete("w")), verb="patch", first=1))
+    through_faults = {"API_SERVER": fault_proxy.url, "API_CA_FILE": str(fault_proxy.ca_file)}
+    with kopf_operator(shop, tmp_path, **through_faults):
+        eventually(lambda: deleted.hits == 1, timeout=30)
+        shop.create("second")
+        eventually(lambda: (shop.get("second").get("status") or {}).get("phase") == "Painting", timeout=30)
+    assert shop.requests("w") == ["patch 404"]
 
 
 def test_the_kopf_operator_is_as_short_as_promised() -> None:
