@@ -8,6 +8,7 @@ reordered, replayed and late input is harmless:
 | a watch event with a higher version | stored; its key is woken (HIGH) |
 | the echo of an own write: same version as the write's response, status stored as sent | absorbed, nobody is woken |
 | that echo, but admission changed what was sent | its key is woken once |
+| that echo, after a conflict whose refetch showed what the watch had not | its key is woken once |
 | an older version, or an object whose uid was seen to be gone | ignored |
 | another uid under the same name, newer | replaces the old object; woken |
 | DELETED of the object that is stored | removed; woken |

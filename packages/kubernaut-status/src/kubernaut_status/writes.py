@@ -28,7 +28,11 @@ class Writes(Protocol):
         ...
 
     def write_finished(self, key: ObjectKey, sent_status: Mapping[str, Any] | None, response: Object | None) -> None:
-        """The write is over; `response` is the object as stored, None if the server gave none."""
+        """The write is over; `response` is the object as stored, None if the server gave none.
+
+        `sent_status` is None if `response` carries news: something that the process has not seen on its watch.
+        A GET that brought a newer object is told as such a write, too.
+        """
         ...
 
 
