@@ -181,3 +181,19 @@ async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(s
     await shop.attempted(3)
     assert shop.channel.calls == [0, 95, 155]
     assert shop.status["phase"] == "Sent"
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_wall_clock_that_jumps_makes_no_attempt_earlier_or_later(shop: Shop, hours: int) -> None:
+    shop.create()
+    await shop.attempted(1)
+    shop.clock.jump(hours * 3600)
+    shop.queue.add(shop.key)  # anybody's change
+    await shop.idle()
+    assert shop.channel.calls == [0]
+    await shop.clock.advance(30)
+    await shop.attempted(2)
+    assert shop.queue.due_in(shop.key) == 60
+    await shop.clock.advance(60)
+    await shop.attempted(3)
+    assert shop.channel.calls == [0, 30, 90]

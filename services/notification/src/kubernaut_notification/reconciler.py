@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from kubernaut_api import Condition, NotificationRequest
@@ -49,13 +49,15 @@ class Memory:
 
     `announced` are the announcements that this process wrote: their attempts were certainly not made before.
     `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
-    attempts whose commit failed: they are committed by the next pass, not made again.
+    attempts whose commit failed: they are committed by the next pass, not made again. `announced_at` is when it last
+    announced, by the wall clock and by the monotonic one: waits since then do not care for a wall clock that jumps.
     """
 
     uid: str
     announced: frozenset[Announced] = frozenset()
     begun: frozenset[Announced] = frozenset()
     results: DeliveryResult | None = None
+    announced_at: tuple[datetime, float] | None = None
 
 
 class NotificationReconciler:
@@ -113,7 +115,7 @@ class NotificationReconciler:
         update = await self._status.transition_to_sending(nr, conditions)
         if not update.ok:
             return DONE
-        self._remember(nr).announced = frozenset(planned.announced)
+        self._announced(nr, planned.announced)
         self._report.entered(nr, SENDING)
         return AGAIN
 
@@ -124,7 +126,7 @@ class NotificationReconciler:
             if planned.unannounced and (result := await self._announce_further(nr, resolution, planned)) is not None:
                 return result
             if planned.next_due is not None and not planned.due:
-                return self._wait_until(planned.next_due)
+                return Result(requeue_after=max(0.0, (planned.next_due - planned.now).total_seconds()))
             memory.results = await self._make_due_attempts(nr, planned, memory)
         attempts = memory.results.delivery_attempts
         return await self._conclude(nr, resolution, decide(planned, nr.status.phase, attempts, self._random), attempts)
@@ -163,7 +165,7 @@ class NotificationReconciler:
         memory.results = None
         if not update.ok:
             return DONE
-        memory.announced = frozenset(decision.announced)
+        self._announced(nr, decision.announced)
         self._report.scheduled(attempts, decision.announced)
         if decision.changed:
             wait = self._seconds_until(decision.next_due) if decision.next_due else 0.0
@@ -197,8 +199,20 @@ class NotificationReconciler:
             for entry in parse_announcement(condition.message)
         ]
         policy = RetryPolicy.of(nr.spec.retry_policy)
-        now = self._clock.now()
-        return resolution, plan(resolution.channels, nr.status.delivery_attempts, announced, policy, now)
+        return resolution, plan(resolution.channels, nr.status.delivery_attempts, announced, policy, self._now(nr))
+
+    def _now(self, nr: NotificationRequest) -> datetime:
+        """The time to compare due times with: the wall clock's, as it was set when they were announced."""
+        announced_at = self._remember(nr).announced_at
+        if announced_at is None:
+            return self._clock.now()
+        wall, monotonic = announced_at
+        return wall + timedelta(seconds=self._clock.monotonic() - monotonic)
+
+    def _announced(self, nr: NotificationRequest, entries: Sequence[Announced]) -> None:
+        memory = self._remember(nr)
+        memory.announced = frozenset(entries)
+        memory.announced_at = (self._clock.now(), self._clock.monotonic())
 
     def _conditions(
         self,
