@@ -90,8 +90,8 @@ def routing_message(resolution: Resolution) -> str:
     if not resolution.fallback:
         before = f"Matched rules [{', '.join(resolution.receivers)}] "
         after = f" → channels: {', '.join(resolution.channels)}"
-    room = MAX_CONDITION_MESSAGE - len(before) - len(after) - len("(attributes: {})")
-    attributes = f"(attributes: {{{cut(shown, max(0, room))}}})" if shown else "(no attributes)"
+    room = MAX_CONDITION_MESSAGE - len(before) - len(after) - len("(attributes: )")
+    attributes = f"(attributes: {cut(shown, max(0, room))})" if shown else "(no attributes)"
     return cut(before + attributes + after, MAX_CONDITION_MESSAGE)
 
 

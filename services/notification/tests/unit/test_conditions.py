@@ -22,12 +22,12 @@ def test_a_matched_route_names_receivers_attributes_and_channels() -> None:
     """Behaviour 69; attributes in the order of their keys, whatever order they come in."""
     assert (
         routing_message(RESOLUTION)
-        == "Matched rules [sre, all] (attributes: {priority=High, type=Simple}) → channels: slack:sre, console"
+        == "Matched rules [sre, all] (attributes: priority=High, type=Simple) → channels: slack:sre, console"
     )
 
 
 def test_the_fallback_says_that_nothing_matched() -> None:
-    assert routing_message(FALLBACK) == "No routing rules matched (attributes: {type=Simple}), using console fallback"
+    assert routing_message(FALLBACK) == "No routing rules matched (attributes: type=Simple), using console fallback"
 
 
 def test_no_attributes_are_said_to_be_none() -> None:
