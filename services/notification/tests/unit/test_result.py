@@ -76,6 +76,12 @@ def test_control_characters_and_lone_surrogates_are_taken_out() -> None:
     assert error_text("a\r\nb\x1b[31m\ud800\u2028c", permanent=False) == "a b [31m\ufffd c"
 
 
+def test_a_receiver_cannot_make_the_go_controller_take_a_retryable_error_for_a_permanent_one() -> None:
+    """After a rollback that one reads our texts, and searches them for the phrase."""
+    for text in ("slack webhook returned 503 (retryable): permanent failure of a disk", "permanent failure: x"):
+        assert "permanent failure" not in error_text(text, permanent=False)
+
+
 def test_a_long_text_is_cut_on_a_code_point() -> None:
     text = error_text("🚨" * 5000, permanent=False)
     assert len(text) == MAX_ERROR

@@ -2,6 +2,8 @@
 
 The recorded text is all that later passes know of an error, so permanence must be readable from it without doubt: a
 permanent error's text starts with `permanent failure: `, and no other error's text does, whatever a receiver answered.
+The live system searches the text for the phrase instead; so that a rollback to it stops no retry, no other error's text
+contains it at all.
 Texts are one line, bounded, and cut on a code point.
 
 Counters are never incremented; they are computed from the recorded attempts, each time anew.
@@ -25,6 +27,8 @@ FAILED: Literal["failed"] = "failed"
 PERMANENT_PREFIX = "permanent failure: "
 """How the text of a permanent error starts, and that of no other."""
 
+_PHRASE, _IN_OTHERS = "permanent failure", "permanent-failure"
+
 MAX_ERROR = 1024
 """Longest recorded error text, in code points: ten channels with ten attempts each stay far below an object's limit."""
 
@@ -32,11 +36,7 @@ MAX_ERROR = 1024
 def error_text(text: str, *, permanent: bool) -> str:
     """Return the text to record for an error: one line, at most `MAX_ERROR` code points, prefixed when permanent."""
     line = one_line(text) or "no error text"
-    if permanent:
-        line = PERMANENT_PREFIX + line
-    elif is_permanent(line):
-        line = f"retryable: {line}"
-    return cut(line, MAX_ERROR)
+    return cut(PERMANENT_PREFIX + line if permanent else line.replace(_PHRASE, _IN_OTHERS), MAX_ERROR)
 
 
 def is_permanent(text: str) -> bool:
