@@ -50,7 +50,16 @@ def test_a_key_may_hold_number_signs_and_blanks() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "hello", "console 2026-03-01T10:00:31Z", "console#0 2026-03-01T10:00:31Z", "console#1 later", "#x y"]
+    "line",
+    [
+        "",
+        "hello",
+        "console 2026-03-01T10:00:31Z",
+        "console#0 2026-03-01T10:00:31Z",
+        "console#1 later",
+        "#x y",
+        "console#1 0001-01-01T00:00:00+14:00",
+    ],
 )
 def test_a_line_that_is_no_announcement_is_skipped(line: str) -> None:
     good = Announced("console", 1, DUE)

@@ -68,6 +68,6 @@ def _parse_line(line: str) -> Announced | None:
         return None
     try:
         due = parse_time(stamp)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return Announced(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), key), int(number), due)
