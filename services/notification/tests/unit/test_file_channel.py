@@ -115,6 +115,22 @@ def test_a_failed_rename_is_retryable_and_removes_the_temporary_file(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_folder_that_cannot_be_flushed_does_not_fail_a_file_that_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder may allow writing and not reading; a retry would write a second file."""
+    real = os.open
+
+    def unreadable(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(file_module.os, "open", unreadable)
+    write_whole(tmp_path / "a.json", "text")
+    assert (tmp_path / "a.json").read_text() == "text"
+
+
 def test_a_leftover_of_a_crash_does_not_disturb(tmp_path: Path) -> None:
     (tmp_path / "a.json.tmp").write_text("half of a mess")
     write_whole(tmp_path / "a.json", "whole")

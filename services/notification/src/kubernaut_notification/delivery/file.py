@@ -132,13 +132,13 @@ def _write_and_sync(path: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some file systems cannot flush a folder; the file itself is already safe.
-        with contextlib.suppress(OSError):
+    # Not every folder can be opened or flushed; the file is in place, and a retry would write a second one.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
