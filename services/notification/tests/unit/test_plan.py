@@ -198,6 +198,14 @@ def test_a_pass_without_results_changes_nothing() -> None:
     assert decide(waiting, "Sending") == Decision("Sending", False, "", "", (Announced("a", 2, due),), due)
 
 
+def test_a_result_that_is_recorded_already_decides_nothing_again() -> None:
+    """It was kept because its commit failed, and the commit has landed all the same, or another process made one."""
+    announced = Announced("b", 2, NOW + timedelta(seconds=31))
+    stored = planned("a", "b", attempts=[recorded("a", 1), recorded("b", 1, "x")], announced=[announced], now=NOW)
+    again = decide(stored, "Retrying", [made("a", 1, BUSY), made("b", 1, BUSY)], lambda: 0.9)
+    assert again == Decision("Retrying", False, announced=(announced,), next_due=announced.due)
+
+
 def test_a_recorded_end_that_was_never_written_as_a_phase_is_found_again() -> None:
     """The attempts were stored, the process died before the phase was: the next pass ends it without a call."""
     done = planned("a", "b", attempts=[recorded("a", 1), recorded("b", 1, "permanent failure: no")])

@@ -237,9 +237,9 @@ def decide(
 
 
 def _after(state: ChannelState, result: Attempt | None, plan: Plan, random: Callable[[], float]) -> ChannelState:
-    if result is None:
-        return state
-    used = max(state.used, result.attempt)
+    if result is None or result.attempt <= state.used:
+        return state  # a result that is recorded already has had its effect
+    used = result.attempt
     exhausted = used >= plan.policy.max_attempts
     due = None
     if not (result.succeeded or result.permanent or exhausted):
