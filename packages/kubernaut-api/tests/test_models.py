@@ -120,6 +120,13 @@ def test_an_omitted_priority_is_not_written_as_null() -> None:
     assert None not in nr.to_wire()["spec"].values()
 
 
+def test_a_time_without_an_offset_is_read_as_utc() -> None:
+    """The API server takes such a time for a date-time; compared with another it would raise."""
+    attempt = {"channel": "console", "attempt": 1, "timestamp": "2026-03-01T10:00:00", "status": "failed"}
+    nr = NotificationRequest.model_validate({"status": {"deliveryAttempts": [attempt]}})
+    assert nr.status.delivery_attempts[0].timestamp == datetime(2026, 3, 1, 10, 0, 0, tzinfo=UTC)
+
+
 def test_fields_can_be_set_by_their_python_names() -> None:
     nr = NotificationRequest.model_validate(STORED)
     nr.status.completion_time = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic.alias_generators import to_camel
 
 
@@ -69,7 +76,12 @@ def format_time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
-Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
+def _aware(moment: datetime) -> datetime:
+    # The API server takes a time without an offset for a date-time; compared with another it would raise.
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(format_time, return_type=str)]
 
 
 def _is_empty(value: object) -> bool:
