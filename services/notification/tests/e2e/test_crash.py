@@ -95,6 +95,23 @@ def test_a_delivery_that_retries_survives_a_kill_at_every_write(
     ]
 
 
+def test_a_delivery_in_sequential_mode_survives_a_kill_at_every_write(
+    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+) -> None:
+    """Each attempt is a write of its own here, so a kill repeats only what is not recorded yet."""
+    site = make_site(proxy=fault_proxy, config={"controller": {"statusUpdateMode": "sequential"}})
+    repeated = {
+        "crash-before-3": {"slack:all", "console"},
+        "crash-after-3": {"console"},
+        "crash-before-4": {"console"},
+    }
+    sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL)
+    outcomes = sweep.run(
+        site.create, site.ended, lambda name: assert_delivered_and_told(site, ledger, name, repeated.get(name, set()))
+    )
+    assert len(outcomes) == 2 * (2 + 3 + 1), "Pending, Sending, three attempts, Sent"
+
+
 def test_a_kill_between_slack_s_acceptance_and_its_answer_sends_again_and_tells(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
