@@ -122,7 +122,7 @@ class EventRecorder:
         resource: Resource | None = None,
         metrics: EventMetrics | None = None,
         clock: Clock | None = None,
-        buffer: int = 1000,
+        buffer: int = 10_000,
         burst: int = 25,
         refill: float = 300.0,
     ) -> None:
