@@ -1,11 +1,13 @@
-"""Fixtures: a control plane with the CRDs, and Notification operators with a receiver in Slack's place."""
+"""Fixtures: a control plane with the CRDs; Notification operators, with a receiver in Slack's place; a controller."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scenarios.in_process import Shop
 from scenarios.notification import NotificationSite, install_crds
 
 from kubernaut_testing.controlplane import ControlPlane
@@ -47,3 +49,15 @@ def make_site(
 def site(make_site: MakeSite) -> NotificationSite:
     """A running operator with the default options."""
     return make_site()
+
+
+@pytest.fixture
+async def shop(control_plane: ControlPlane, crds: None, namespace: str) -> AsyncIterator[Shop]:
+    """A running controller in this process, with a clock that is turned by hand."""
+    async with AsyncExitStack() as stack:
+        made = Shop(control_plane, namespace)
+        stack.push_async_callback(made.client.close)
+        task = asyncio.create_task(made.controller.run())
+        yield made
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -2,125 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
-
 import pytest
-from prometheus_client import CollectorRegistry
-from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, notification
+from scenarios.in_process import Shop
+from scenarios.notification import CONTRACT, PLURAL, PROGRAM
 
-from kubernaut_api import NOTIFICATION_REQUEST
-from kubernaut_notification.audit import AuditTrail, JsonLinesSink
 from kubernaut_notification.delivery.channel import RetryableError
-from kubernaut_notification.delivery.deliverer import Deliverer
-from kubernaut_notification.delivery.message import Message
-from kubernaut_notification.delivery.registry import ChannelRegistry
-from kubernaut_notification.metrics import NotificationMetrics
-from kubernaut_notification.phases import PHASES
-from kubernaut_notification.reconciler import NotificationReconciler
-from kubernaut_notification.reporting import Reporter
-from kubernaut_notification.routing.router import Resolution
-from kubernaut_notification.status import ATTEMPT_IDENTITY, NotificationStatus
-from kubernaut_runtime import Connection, Controller, EventRecorder, Store, WorkQueue
-from kubernaut_status import ObjectKey, StatusManager
-from kubernaut_testing.clock import FakeClock
-from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
-from kubernaut_testing.waiting import eventually_async
-
-
-class Failing:
-    """A channel that notes when it is called, and fails; `answers` are its errors, `None` succeeds, the last stays."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.answers: list[RetryableError | None] = [RetryableError("always busy")]
-        self.calls: list[float] = []
-        self._clock = clock
-        self._began = clock.monotonic()
-
-    async def deliver(self, message: Message) -> None:
-        self.calls.append(round(self._clock.monotonic() - self._began, 6))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer is not None:
-            raise answer
-
-
-class Shop:
-    """The controller with all that it is made of, fed by hand; `channel` is the only one."""
-
-    def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
-        self.control_plane, self.namespace = control_plane, namespace
-        # A little ahead: it stands still while the server's goes on, and no attempt may be older than its object.
-        self.clock = FakeClock(start=datetime.now(UTC) + timedelta(seconds=10))
-        self.channel = Failing(self.clock)
-        self.jitter = 0.0
-        self.client = Connection.from_kubeconfig(control_plane.kubeconfig).client(f"{PROGRAM}/in-process")
-        self.queue = WorkQueue(PLURAL, clock=self.clock)
-        self.store = Store(NOTIFICATION_REQUEST, self.queue.add)
-        self.key = ObjectKey(namespace, "one")
-        registry = ChannelRegistry()
-        registry.register("pager", self.channel)
-        reporter = Reporter(
-            EventRecorder(
-                self.client, component="test", instance="test", resource=NOTIFICATION_REQUEST, clock=self.clock
-            ),
-            AuditTrail(JsonLinesSink(io.StringIO()), self.clock.now),
-            NotificationMetrics(CollectorRegistry()),
-        )
-        manager = StatusManager(
-            self.client,
-            NOTIFICATION_REQUEST,
-            phases=PHASES,
-            identities=ATTEMPT_IDENTITY,
-            writes=self.store,
-            field_manager=PROGRAM,
-        )
-        began = self.clock.now()
-        reconciler = NotificationReconciler(
-            self.store,
-            NotificationStatus(manager, self.clock.now),
-            lambda nr: Resolution(("pager",), ("pager",), {}),
-            Deliverer(registry, self.clock),
-            reporter,
-            self.clock,
-            acting_since=lambda: began,
-            random=lambda: self.jitter,
-        )
-        self.controller = Controller(PLURAL, reconciler, self.queue, clock=self.clock)
-
-    def create(self, **spec: object) -> None:
-        created = self.control_plane.api.create(
-            notification(self.namespace, "one", **{"retryPolicy": None, **spec})  # type: ignore[arg-type]
-        )
-        self.store.observe("ADDED", created)
-
-    @property
-    def status(self) -> dict[str, object]:
-        return self.control_plane.api.get(API_VERSION, KIND, self.namespace, "one").get("status") or {}
-
-    async def attempted(self, number: int) -> None:
-        """Wait until attempt `number` is recorded, and the pass that made it has ended."""
-        await eventually_async(lambda: (self.store.get(self.key) or {})["status"].get("totalAttempts") == number)
-        await self.idle()
-
-    async def idle(self) -> None:
-        """Wait until no pass is under way or to be made at once."""
-        await eventually_async(lambda: not self.queue.working and not len(self.queue))
-
-
-@pytest.fixture
-async def shop(control_plane: ControlPlane, crds: None, namespace: str) -> AsyncIterator[Shop]:
-    async with AsyncExitStack() as stack:
-        made = Shop(control_plane, namespace)
-        stack.push_async_callback(made.client.close)
-        task = asyncio.create_task(made.controller.run())
-        yield made
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_the_default_waits_are_30_60_120_and_240_seconds_exactly(shop: Shop, ledger: RequestLedger) -> None:

@@ -35,6 +35,10 @@ DONE = Result()
 AGAIN = Result(requeue_after=0)
 
 
+class AnnouncementLostError(Exception):
+    """An announcement was written and is not there: the CRD of the cluster is older than conditions."""
+
+
 class Objects(Protocol):
     """Where the newest version of an object is found."""
 
@@ -47,13 +51,14 @@ class Objects(Protocol):
 class Memory:
     """What this process knows of an object and its status does not say. Losing it is safe.
 
-    `announced` are the announcements that this process wrote: their attempts were certainly not made before.
+    `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
     `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
     attempts whose commit failed: they are committed by the next pass, not made again. `announced_at` is when it last
     announced, by the wall clock and by the monotonic one: waits since then do not care for a wall clock that jumps.
     """
 
     uid: str
+    acting_since: datetime
     announced: frozenset[Announced] = frozenset()
     begun: frozenset[Announced] = frozenset()
     results: DeliveryResult | None = None
@@ -123,29 +128,36 @@ class NotificationReconciler:
         resolution, planned = self._plan(nr)
         memory = self._remember(nr)
         if memory.results is None:
-            if planned.unannounced and (result := await self._announce_further(nr, resolution, planned)) is not None:
-                return result
+            if planned.unannounced:
+                return await self._announce_further(nr, resolution, planned)
             if planned.next_due is not None and not planned.due:
                 return Result(requeue_after=max(0.0, (planned.next_due - planned.now).total_seconds()))
             memory.results = await self._make_due_attempts(nr, planned, memory)
         attempts = memory.results.delivery_attempts
         return await self._conclude(nr, resolution, decide(planned, nr.status.phase, attempts, self._random), attempts)
 
-    async def _announce_further(self, nr: NotificationRequest, resolution: Resolution, planned: Plan) -> Result | None:
-        """Routing now names a channel that is not announced: announce it before anything is sent to it.
+    async def _announce_further(self, nr: NotificationRequest, resolution: Resolution, planned: Plan) -> Result:
+        """Something is to be sent that is not announced, as when routing names a new channel: announce it first.
 
-        None if there is no room for another line in the announcement: then it waits until others are settled.
+        Raises `AnnouncementLostError` if that is impossible.
         """
         conditions = self._conditions(nr, nr.status.phase, resolution, planned.announced)
         update = await self._status.record(nr, (), conditions)
-        if update.ok and not update.writes:
-            return None
-        self._remember(nr).announced |= frozenset(planned.announced) - frozenset(planned.due)
-        return AGAIN if update.ok else DONE
+        if not update.ok:
+            return DONE
+        if not any(condition.type == DELIVERING for condition in update.object.status.conditions):
+            name = f"{nr.metadata.namespace}/{nr.metadata.name}"
+            raise AnnouncementLostError(
+                f"cannot announce the attempts of {name}, so none is made: the API server drops status.conditions; "
+                "update the CRD notificationrequests.kubernaut.ai"
+            )
+        memory = self._remember(nr)
+        memory.announced |= frozenset(planned.announced) - frozenset(planned.due)
+        return AGAIN
 
     async def _make_due_attempts(self, nr: NotificationRequest, planned: Plan, memory: Memory) -> DeliveryResult:
         for entry in planned.due:
-            inherited = entry not in memory.announced and entry.due <= self._acting_since()
+            inherited = entry not in memory.announced and entry.due <= memory.acting_since
             if inherited or entry in memory.begun:
                 self._report.outcome_unknown(nr, entry)
         memory.begun = frozenset(planned.due)
@@ -233,9 +245,12 @@ class NotificationReconciler:
     def _remember(self, nr: NotificationRequest) -> Memory:
         key = ObjectKey(nr.metadata.namespace, nr.metadata.name)
         memory = self._memories.get(key)
+        since = self._acting_since()
         if memory is None or memory.uid != nr.metadata.uid:
             self._forget(key)
-            memory = self._memories[key] = Memory(nr.metadata.uid)
+            memory = self._memories[key] = Memory(nr.metadata.uid, since)
+        if memory.acting_since != since:  # another process may have led meanwhile, and made what was announced here
+            memory.acting_since, memory.announced, memory.announced_at = since, frozenset(), None
         return memory
 
     def _forget(self, key: ObjectKey) -> None:

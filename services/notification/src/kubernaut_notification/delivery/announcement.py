@@ -38,21 +38,24 @@ class Announced:
         return f"{key}#{self.attempt} {format_time(self.due, micro=True)}"
 
 
-def format_announcement(announced: Iterable[Announced]) -> str:
-    """Return the condition message for `announced`, at most as long as a condition message may be.
+def with_room(announced: Iterable[Announced]) -> list[Announced]:
+    """Return those of `announced`, from the first, whose lines fit into one condition message.
 
-    Lines beyond that are left out: an attempt without a line is still made, under the number that follows from the
-    recorded attempts; only its exact due time is forgotten by a restart.
+    The others are announced, and made, when some of these are settled.
     """
-    lines: list[str] = []
+    fitting: list[Announced] = []
     size = 0
     for entry in announced:
-        line = entry.line()
-        size += len(line) + 1
+        size += len(entry.line()) + 1
         if size - 1 > MAX_CONDITION_MESSAGE:
             break
-        lines.append(line)
-    return "\n".join(lines)
+        fitting.append(entry)
+    return fitting
+
+
+def format_announcement(announced: Iterable[Announced]) -> str:
+    """Return the condition message for `announced`, as far as there is room."""
+    return "\n".join(entry.line() for entry in with_room(announced))
 
 
 def parse_announcement(message: str) -> list[Announced]:

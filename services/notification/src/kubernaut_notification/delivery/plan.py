@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 
 from kubernaut_api import DeliveryAttempt
 from kubernaut_api import RetryPolicy as RetryPolicySpec
-from kubernaut_notification.delivery.announcement import Announced
+from kubernaut_notification.delivery.announcement import Announced, with_room
 from kubernaut_notification.delivery.result import SUCCESS, Attempt, is_permanent
 from kubernaut_notification.phases import FAILED, PARTIALLY_SENT, RETRYING, SENT
 from kubernaut_runtime.backoff import Backoff
@@ -143,18 +143,19 @@ class Plan:
     @property
     def unannounced(self) -> bool:
         """Whether some attempt is still to be announced, which must be stored before it may be made."""
-        return any(state.due is not None and not state.announced for state in self.channels)
+        announced = {state.channel for state in self.channels if state.announced}
+        return any(entry.channel not in announced for entry in self.announced)
 
     @property
     def next_due(self) -> datetime | None:
         """The earliest time at which any attempt is to be made, None if all channels are settled."""
-        return min((state.due for state in self.channels if state.due is not None), default=None)
+        return min((entry.due for entry in self.announced), default=None)
 
     @property
     def announced(self) -> tuple[Announced, ...]:
-        """What is still to come, one entry per channel that is not settled."""
+        """What is to come next: one entry per channel that is not settled, as far as an announcement has room."""
         entries = (state.announcement() for state in self.channels)
-        return tuple(entry for entry in entries if entry is not None)
+        return tuple(with_room(entry for entry in entries if entry is not None))
 
     @property
     def successes(self) -> int:
