@@ -13,7 +13,7 @@ from kubernaut_runtime import Operator, Runtime, run_operator
 
 from . import __version__
 from .audit import AuditTrail, JsonLinesSink
-from .config import NotificationConfig
+from .config import DEFAULT_CONFIG_PATH, DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV, NotificationConfig
 from .delivery.credentials import CredentialStore
 from .delivery.deliverer import Deliverer
 from .delivery.file import check_output_dir
@@ -22,13 +22,12 @@ from .metrics import NotificationMetrics
 from .phases import PHASES
 from .reconciler import NotificationReconciler
 from .reporting import Reporter
+from .routing.config import RoutingError
 from .routing.table import RoutingTable
 from .status import ATTEMPT_IDENTITY, NotificationStatus
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CONFIG = Path("/etc/notification/config.yaml")
-DEFAULT_ROUTING = Path("/etc/notification-routing/routing.yaml")
 COMPONENT = "notification-controller"
 
 
@@ -40,12 +39,13 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
     if config.datastorage is not None:
         logger.warning("datastorage: sending audit events there is not built yet; they go to standard output")
 
+    credentials = CredentialStore(config.delivery.credentials.dir)
+    routing = RoutingTable(credentials)
+    await _follow_routing(runtime, routing)
     session = http_session()
     runtime.on_shutdown(session.close, "HTTP session")
-    credentials = CredentialStore(config.delivery.credentials.dir)
     channels = build_registry(config.delivery, credentials, session)
-    routing = RoutingTable(credentials, on_change=lambda router: channels.replace_routed(router.entries()))
-    await _follow_routing(runtime, routing)
+    routing.follow(lambda router: channels.replace_routed(router.entries()))
 
     reporter = Reporter(
         runtime.events(COMPONENT, NOTIFICATION_REQUEST),
@@ -72,23 +72,28 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
 
 async def _follow_routing(runtime: Runtime[NotificationConfig], routing: RoutingTable) -> None:
     """Load the routing file and follow it. Without one at the default path, everything goes to the console."""
-    named = os.environ.get("ROUTING_CONFIG_PATH")
-    path = Path(named) if named else DEFAULT_ROUTING
+    named = os.environ.get(ROUTING_PATH_ENV)
+    path = Path(named) if named else DEFAULT_ROUTING_PATH
     if not named and not path.exists():
         logger.warning("no routing file at %s: everything goes to the console; set ROUTING_CONFIG_PATH", path)
         return
 
     def load(content: bytes) -> None:
-        routing.load(content.decode("utf-8-sig"), str(path))
+        routing.load(content, str(path))
 
-    await runtime.watch_file(path, load)
+    try:
+        await runtime.watch_file(path, load)
+    except OSError as error:
+        raise RoutingError(
+            [f"cannot read routing file {path}: {error.strerror}; set ROUTING_CONFIG_PATH to the right one"]
+        ) from None
 
 
 OPERATOR = Operator(
     name="notification",
     version=__version__,
     config=NotificationConfig,
-    default_config=DEFAULT_CONFIG,
+    default_config=DEFAULT_CONFIG_PATH,
     setup=setup,
     description="Delivers NotificationRequests to console, log, file and Slack.",
 )

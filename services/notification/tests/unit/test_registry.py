@@ -58,7 +58,8 @@ def test_unregistering_an_unknown_key_is_harmless_and_registering_again_replaces
 async def test_a_new_routing_table_takes_the_old_channels_away(tmp_path: Path) -> None:
     """Behaviour 65."""
     registry = await registry_for(tmp_path, {})
-    table = RoutingTable(on_change=lambda router: registry.replace_routed(router.entries()))
+    table = RoutingTable()
+    table.follow(lambda router: registry.replace_routed(router.entries()))
     three = ", ".join(f"{{name: {name}, slackConfigs: [{{credentialRef: c}}]}}" for name in "abc")
     table.load(f"route: {{receiver: a}}\nreceivers: [{three}]", "f")
     assert registry.keys() == ["console", "slack:a", "slack:b", "slack:c"]
@@ -68,7 +69,8 @@ async def test_a_new_routing_table_takes_the_old_channels_away(tmp_path: Path) -
 
 async def test_channel_types_without_a_builder_stay_unregistered(tmp_path: Path) -> None:
     registry = await registry_for(tmp_path, {})
-    table = RoutingTable(on_change=lambda router: registry.replace_routed(router.entries()))
+    table = RoutingTable()
+    table.follow(lambda router: registry.replace_routed(router.entries()))
     table.load("route: {receiver: a}\nreceivers: [{name: a, emailConfigs: [{to: x}], webhookConfigs: [{}]}]", "f")
     assert registry.keys() == ["console"]
 
@@ -77,7 +79,8 @@ async def test_a_slack_channel_without_its_credential_fails_for_good_and_says_wh
     tmp_path: Path, make_nr: Callable[..., NotificationRequest], now: datetime
 ) -> None:
     registry = await registry_for(tmp_path, {})
-    table = RoutingTable(on_change=lambda router: registry.replace_routed(router.entries()))
+    table = RoutingTable()
+    table.follow(lambda router: registry.replace_routed(router.entries()))
     table.load("route: {receiver: a}\nreceivers: [{name: a, slackConfigs: [{credentialRef: hook}]}]", "f")
     with pytest.raises(PermanentError, match=r"slack webhook URL is empty.*'hook'"):
         await registry.channel("slack:a").deliver(Message(make_nr(), "slack:a", 1, now))

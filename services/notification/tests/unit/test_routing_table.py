@@ -29,7 +29,9 @@ def test_it_starts_with_the_console() -> None:
 def test_a_new_file_replaces_the_table_and_is_told() -> None:
     """Behaviour 67."""
     seen: list[Router] = []
-    table = RoutingTable(on_change=seen.append)
+    table = RoutingTable()
+    table.follow(seen.append)
+    assert seen == [table.router], "the one in force is told at once"
     assert table.load(ONE, "f")
     assert table.load(TWO, "f")
     assert root(table) == "b"
@@ -66,14 +68,9 @@ def test_all_missing_credentials_are_named(tmp_path: Path) -> None:
     assert table.load(SECRETIVE, "f")
 
 
-def test_a_missing_file_says_how_to_set_the_path(tmp_path: Path) -> None:
-    with pytest.raises(RoutingError, match=r"cannot read routing file .*nowhere.yaml.*ROUTING_CONFIG_PATH"):
-        RoutingTable().load_file(tmp_path / "nowhere.yaml")
-
-
-def test_a_file_is_read_as_it_is_on_disk(tmp_path: Path) -> None:
-    path = tmp_path / "routing.yaml"
-    path.write_text(ONE)
+def test_the_bytes_of_a_file_are_utf_8_with_or_without_a_mark() -> None:
     table = RoutingTable()
-    assert table.load_file(path)
+    assert table.load(b"\xef\xbb\xbf" + ONE.encode(), "f")
     assert root(table) == "a"
+    with pytest.raises(RoutingError, match="cannot load routing file f: it is not UTF-8"):
+        table.load(b"\xff\xfe", "f")

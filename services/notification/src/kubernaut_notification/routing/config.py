@@ -18,15 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from kubernaut_notification.routing.patterns import Pattern
+from kubernaut_runtime.config import ConfigError
 from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
 
 
-class RoutingError(Exception):
+class RoutingError(ConfigError):
     """A routing file that cannot be used; `problems` holds one line per mistake."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
 
 
 class _Model(BaseModel):

@@ -1,0 +1,64 @@
+"""What ends the start of the program says so in lines with file, key and what to do, and in nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("kubernaut-notification")
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+current-context: none
+users: [{name: none, user: {}}]
+"""
+CONFIG = """
+controller: {metricsAddr: "127.0.0.1:0", healthProbeAddr: "127.0.0.1:0"}
+delivery: {credentials: {dir: /nowhere}}
+"""
+TO_SLACK = b"route: {receiver: a}\nreceivers: [{name: a, slackConfigs: [{credentialRef: hook}]}]"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot read routing file {path}: No such file or directory; set ROUTING_CONFIG_PATH to the right one"),
+        (b"\xff\xfe", "cannot load routing file {path}: it is not UTF-8; save it as UTF-8"),
+        (
+            b"route: {receiver: a}\nreceivers: [{name: b}]",
+            "cannot load routing file {path}: route.receiver names 'a', which is not among the receivers; known are b",
+        ),
+        (
+            TO_SLACK,
+            "cannot load routing file {path}: no credential in /nowhere for credentialRef hook; "
+            "add a file of that name or correct the reference",
+        ),
+    ],
+)
+def test_a_routing_file_that_cannot_be_used_ends_the_start_with_what_to_do(
+    tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    path, config, kubeconfig = tmp_path / "routing.yaml", tmp_path / "config.yaml", tmp_path / "kubeconfig"
+    config.write_text(CONFIG)
+    kubeconfig.write_text(KUBECONFIG)
+    if content is not None:
+        path.write_bytes(content)
+    ended = subprocess.run(
+        [PROGRAM, "--config", config, "--kubeconfig", kubeconfig],
+        env={**os.environ, "ROUTING_CONFIG_PATH": str(path), "KUBERNAUT_CONTROLLER_NAMESPACE": "default"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    told = [json.loads(line) for line in ended.stderr.splitlines()]
+    bad = [record for record in told if record["level"] in ("warn", "error", "fatal")]
+    assert [record["msg"] for record in bad] == [expected.format(path=path)]
+    assert "stacktrace" not in bad[0]
