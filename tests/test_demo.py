@@ -34,7 +34,13 @@ def environment(**more: str) -> dict[str, str]:
 def run(folder: Path, *arguments: str, command: list[str] = DEMO, **env: str) -> subprocess.CompletedProcess[str]:
     whole = [*command, "--dir", str(folder), *arguments]
     return subprocess.run(
-        whole, cwd=ROOT, env=environment(**env), capture_output=True, text=True, timeout=180, check=False
+        whole,
+        cwd=ROOT,
+        env=environment(**{"COLUMNS": "120", **env}),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
 
 

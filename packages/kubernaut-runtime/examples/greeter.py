@@ -18,7 +18,7 @@ from kubernaut_runtime import (
 )
 from kubernaut_status import ObjectKey, PhaseMachine, Resource
 
-GREETINGS = Resource(group="example.com", version="v1", plural="greetings", kind="Greeting")
+GREETINGS = Resource(group="hello.example.com", version="v1", plural="greetings", kind="Greeting")
 PHASES = PhaseMachine({"": ["Greeted"]}, terminal=["Greeted"])
 
 

@@ -22,7 +22,7 @@ from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.ledger import RequestLedger
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-GREETINGS = Resource(group="example.com", version="v1", plural="greetings", kind="Greeting")
+GREETINGS = Resource(group="hello.example.com", version="v1", plural="greetings", kind="Greeting")
 
 pytestmark = pytest.mark.e2e
 
@@ -83,7 +83,12 @@ def start(tmp_path: Path, control_plane: ControlPlane, namespace: str) -> Iterat
 
 
 def greet(control_plane: ControlPlane, namespace: str, name: str) -> None:
-    body = {"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": name}, "spec": {"name": name}}
+    body = {
+        "apiVersion": "hello.example.com/v1",
+        "kind": "Greeting",
+        "metadata": {"name": name},
+        "spec": {"name": name},
+    }
     control_plane.api.request("POST", GREETINGS.collection_path(namespace), body)
 
 

@@ -178,7 +178,9 @@ async def test_a_watched_file_must_be_good_at_the_start_and_is_followed_later(ro
     async with room.running(room.process(setup)), asyncio.timeout(20):
         while not seen:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        path.write_bytes(b"two")
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(b"two")
+        fresh.replace(path)  # in one step: a write in place may be seen half-way
         while seen[-1] != b"two":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert seen == [b"one", b"two"]

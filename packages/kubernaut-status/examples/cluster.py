@@ -6,7 +6,7 @@ import ssl
 from kubernaut_status import PhaseMachine, Resource
 from kubernaut_status.aiohttp_client import AiohttpClient
 
-WIDGETS = Resource("example.com", "v1", "widgets", "Widget")
+WIDGETS = Resource("paint.example.com", "v1", "widgets", "Widget")
 PHASES = PhaseMachine({"": {"Pending"}, "Pending": {"Painting"}, "Painting": {"Done", "Failed"}})
 
 

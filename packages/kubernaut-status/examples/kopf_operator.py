@@ -25,7 +25,7 @@ async def cleanup(memo: kopf.Memo, **_: Any) -> None:
     await memo.client.close()
 
 
-@kopf.on.event("example.com", "v1", "widgets")
+@kopf.on.event("paint.example.com", "v1", "widgets")
 async def widget_changed(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002
     widget = dict(body)
     if type == "DELETED" or memo.manager.is_echo(widget):

@@ -16,8 +16,8 @@ from kubernaut_status import (
 from kubernaut_status.resend import send_until_answered
 from kubernaut_status.transport import Request, Response
 
-PATCH = Request("patch", "PATCH", "/apis/example.com/v1/namespaces/n/things/t", "things")
-GET = Request("get", "GET", "/apis/example.com/v1/namespaces/n/things/t", "things")
+PATCH = Request("patch", "PATCH", "/apis/paint.example.com/v1/namespaces/n/things/t", "things")
+GET = Request("get", "GET", "/apis/paint.example.com/v1/namespaces/n/things/t", "things")
 
 
 class Waits(list[float]):

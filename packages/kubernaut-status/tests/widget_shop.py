@@ -16,7 +16,7 @@ from kubernaut_testing.proxy import After, Before, FaultProxy, Rule, Status
 from kubernaut_testing.rest import ApiError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-WIDGETS = Resource("example.com", "v1", "widgets", "Widget")
+WIDGETS = Resource("paint.example.com", "v1", "widgets", "Widget")
 PHASES = PhaseMachine(
     {"": {"Pending"}, "Pending": {"Painting"}, "Painting": {"Done", "Failed"}}, terminal_updates={"message"}
 )
@@ -81,7 +81,7 @@ class Shop:
     def create(self, name: str, **status: Any) -> dict[str, Any]:
         """A new widget, with a status if one is given."""
         manifest = {
-            "apiVersion": "example.com/v1",
+            "apiVersion": "paint.example.com/v1",
             "kind": "Widget",
             "metadata": {"namespace": self.namespace, "name": name},
             "spec": {"color": "blue"},
@@ -90,24 +90,24 @@ class Shop:
         return self.foreign_status(name, **status) if status else widget
 
     def get(self, name: str) -> dict[str, Any]:
-        return self.control_plane.api.get("example.com/v1", "Widget", self.namespace, name)
+        return self.control_plane.api.get("paint.example.com/v1", "Widget", self.namespace, name)
 
     def delete(self, name: str) -> None:
-        self.control_plane.api.delete("example.com/v1", "Widget", self.namespace, name)
+        self.control_plane.api.delete("paint.example.com/v1", "Widget", self.namespace, name)
 
     def foreign_status(self, name: str, **status: Any) -> dict[str, Any]:
         """Another writer's unconditional status write."""
         return self.control_plane.api.patch(
-            "example.com/v1", "Widget", self.namespace, name, {"status": status}, subresource="status"
+            "paint.example.com/v1", "Widget", self.namespace, name, {"status": status}, subresource="status"
         )
 
     def label(self, name: str, **labels: str) -> dict[str, Any]:
         """Another writer's change outside the status."""
         body = {"metadata": {"labels": labels}}
-        return self.control_plane.api.patch("example.com/v1", "Widget", self.namespace, name, body)
+        return self.control_plane.api.patch("paint.example.com/v1", "Widget", self.namespace, name, body)
 
     def status_path(self, name: str) -> str:
-        return f"/apis/example.com/v1/namespaces/{self.namespace}/widgets/{name}/status"
+        return f"/apis/paint.example.com/v1/namespaces/{self.namespace}/widgets/{name}/status"
 
     def send(
         self, method: str, path: str, body: Any, content_type: str = "application/merge-patch+json"

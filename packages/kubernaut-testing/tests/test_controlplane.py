@@ -76,20 +76,24 @@ def test_applying_a_file_waits_until_its_custom_resource_can_be_made(
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "gadgets.example.org"},
+        "metadata": {"name": "gadgets.testing.example.org"},
         "spec": {
-            "group": "example.org",
+            "group": "testing.example.org",
             "scope": "Namespaced",
             "names": names,
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
         },
     }
-    gadget = {"apiVersion": "example.org/v1", "kind": "Gadget", "metadata": {"namespace": namespace, "name": "one"}}
+    gadget = {
+        "apiVersion": "testing.example.org/v1",
+        "kind": "Gadget",
+        "metadata": {"namespace": namespace, "name": "one"},
+    }
     manifest = tmp_path / "all.yaml"
     manifest.write_text(yaml.safe_dump_all([crd, gadget]))
     stored = control_plane.apply(manifest)
     assert [item["kind"] for item in stored] == ["CustomResourceDefinition", "Gadget"]
-    assert control_plane.api.find("example.org/v1", "Gadget", namespace, "two") is None
+    assert control_plane.api.find("testing.example.org/v1", "Gadget", namespace, "two") is None
 
 
 def test_a_kind_that_is_not_served_is_named_in_the_error(control_plane: ControlPlane) -> None:

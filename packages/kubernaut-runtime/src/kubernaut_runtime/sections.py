@@ -63,7 +63,8 @@ class ControllerSection(ConfigModel):
     status_refetch: Literal["on_conflict", "always"] = "on_conflict"
     """`always` reads the object before each status write, as the standard literally says; for comparison."""
     resync_period: PositiveDuration = 600.0
-    max_concurrent_reconciles: int = Field(default=1, ge=1, le=1000)
+    max_concurrent_reconciles: int = Field(default=10, ge=1, le=1000)
+    """Passes at once; the live controllers work on one object at a time, so a slow one delays all others."""
 
     @model_validator(mode="after")
     def _lease_times_fit(self) -> ControllerSection:

@@ -34,6 +34,7 @@ def test_200_notifications_cost_exactly_their_facts_and_then_stay_quiet(
     for name in names:
         ledger.assert_requests(site.ref(name), {"patch/status": 3}, user_agent=PROGRAM, only=True)
         assert_invariants(ledger, site.ref(name), CONTRACT)
+    eventually(lambda: ledger.count(user_agent=PROGRAM)["create"] >= 1000, timeout=60)
     everything = ledger.entries(user_agent=PROGRAM)
     assert not [entry for entry in everything if entry.code == 409]
     writes = Counter((entry.resource, entry.action) for entry in everything if entry.is_write)
