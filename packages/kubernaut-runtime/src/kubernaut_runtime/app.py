@@ -20,10 +20,13 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import uvloop
+
+from kubernaut_status import StatusError
 
 from .addresses import parse_bind_address
 from .config import ConfigError, LoadedConfig, effective_values, load_config
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from .engine import WatchEngine
 
 log = logging.getLogger(__name__)
+
+RESUME = "resuming work"
 
 C = TypeVar("C", bound=ControllerConfig)
 
@@ -199,7 +204,7 @@ class Process(Generic[C]):
         from .engine import WatchEngine  # kopf takes two seconds to import, --help and --check-config need none of it
 
         runtime = self.runtime
-        sweep = Sweep(
+        sweep = self._sweep = Sweep(
             runtime.client,
             runtime.stores,
             namespace=runtime.namespace,
@@ -227,12 +232,11 @@ class Process(Generic[C]):
             return None
 
         async def acquired() -> None:
-            runtime.acting_since = runtime.clock.now()
-            for controller in runtime.controllers:
-                controller.resume()
+            self._spawn(RESUME, self._resume_work(elector), endless=False)
 
         async def lost() -> None:
             # Work must have stopped before the lease ends for others.
+            await self._cancel(RESUME)
             for controller in runtime.controllers:
                 controller.pause()
             margin = (settings.lease_duration - settings.renew_deadline) / 2
@@ -257,16 +261,34 @@ class Process(Generic[C]):
         runtime.fence_by(elector.is_leader)
         return elector
 
-    def _spawn(self, name: str, work: Any) -> None:
+    async def _resume_work(self, elector: LeaderElector) -> None:
+        """Act from now on, on what the predecessor left: a standby's watch may lag behind its last writes."""
+        runtime = self.runtime
+        for store in runtime.stores:
+            while elector.is_leader():
+                try:
+                    await self._sweep.sweep(store)
+                    break
+                except StatusError as error:
+                    log.warning("cannot list %s: %s; work waits for it", store.resource.plural, error)
+                    await runtime.clock.sleep(1)
+        if elector.is_leader():
+            runtime.acting_since = runtime.clock.now()
+            for controller in runtime.controllers:
+                controller.resume()
+
+    def _spawn(self, name: str, work: Any, *, endless: bool = True) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks[task] = name
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, endless=endless))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None], *, endless: bool) -> None:
         name = self._tasks.pop(task)
         if task.cancelled() or self._stop.is_set():
             return
         error = task.exception()
+        if error is None and not endless:
+            return
         if error is None:
             error = StartError(f"cannot go on: {name} ended by itself; please report this")
         elif not isinstance(error, (StartError, HistoryRewoundError)):

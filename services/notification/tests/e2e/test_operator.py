@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from scenarios.notification import API_VERSION, CONTRACT, KIND, PROGRAM, NotificationSite
+from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, NotificationSite
 
 from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.proxy import BlackHole, FaultProxy, Rule
 from kubernaut_testing.receivers import Answer, Received, WebhookReceiver
 from kubernaut_testing.rest import ApiError
 from kubernaut_testing.waiting import eventually
@@ -103,6 +104,24 @@ def test_a_replica_that_ends_in_order_hands_over_at_once(make_site: MakeSite, le
         site.create("one")
         eventually(lambda: site.ended("one"))
         assert_delivered_once(site, ledger, ["one"])
+
+
+def test_a_standby_whose_watch_is_silent_looks_before_it_acts(
+    make_site: MakeSite, ledger: RequestLedger, fault_proxy: FaultProxy
+) -> None:
+    """What the dead leader recorded is listed first: nothing it did is done again, and nothing waits for the watch."""
+    site = make_site(config=ELECTION)
+    eventually(lambda: leads(site.deployment))
+    fault_proxy.add(Rule(BlackHole(), verb="watch", resource=PLURAL))
+    with site.deploy("second", config=ELECTION, proxy=fault_proxy) as second:
+        site.receiver.script(503)
+        site.create("waiting", retryPolicy={"initialBackoffSeconds": 2, "maxAttempts": 3})
+        eventually(lambda: site.phase("waiting") == "Retrying")
+        site.deployment.process.kill()
+        eventually(lambda: leads(second), timeout=15)
+        eventually(lambda: site.ended("waiting"), timeout=15)
+    assert len(site.receiver.to("/slack")) == 2
+    assert_delivered_once(site, ledger, ["waiting"])
 
 
 # The end -----------------------------------------------------------------------------------------------------
