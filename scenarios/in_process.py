@@ -38,17 +38,23 @@ Send = Callable[[Request], Awaitable[Response]]
 
 
 class Failing:
-    """A channel that notes when it is called, and fails; `answers` are its errors, `None` succeeds, the last stays."""
+    """A channel that notes when it is called.
+
+    `answers` are the errors that it raises, None succeeds, the last stays; while `hangs` is set it does not answer.
+    """
 
     def __init__(self, clock: FakeClock) -> None:
         self.answers: list[DeliveryError | None] = [RetryableError("always busy")]
         self.calls: list[float] = []
+        self.hangs = False
         self._clock = clock
         self._began = clock.monotonic()
 
     async def deliver(self, message: Message) -> None:
         """Note the time, and answer as told."""
         self.calls.append(round(self._clock.monotonic() - self._began, 6))
+        while self.hangs:
+            await self._clock.sleep(3600)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is not None:
             raise answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
@@ -21,8 +22,8 @@ from kubernaut_testing.waiting import eventually_async
 UNKNOWN = "kubernaut_notification_delivery_outcome_unknown_total"
 
 
-def told_unknown(shop: Shop) -> float:
-    return shop.metrics.get_sample_value(UNKNOWN, {"channel": "pager"}) or 0
+def told_unknown(shop: Shop, channel: str = "pager") -> float:
+    return shop.metrics.get_sample_value(UNKNOWN, {"channel": channel}) or 0
 
 
 def announcement(status: dict[str, Any]) -> str:
@@ -117,6 +118,26 @@ async def test_a_commit_that_failed_for_us_and_landed_all_the_same_is_not_made_a
     assert announcement(shop.status) == announced
     assert shop.channel.calls == [0]
     ledger.assert_requests(f"{PLURAL}/{shop.namespace}/one", {"patch/status": 3}, user_agent=PROGRAM, only=True)
+
+
+async def test_a_pass_that_is_cut_off_while_one_channel_hangs_repeats_the_other_too_and_tells_of_both(
+    shop: Shop, ledger: RequestLedger
+) -> None:
+    """The window of a repetition lasts until the slowest channel of the pass has ended, as the README says."""
+    pager, slow = shop.channel, shop.add("slow")
+    pager.answers = slow.answers = [None]
+    slow.hangs = True
+    shop.create()
+    await eventually_async(lambda: pager.calls and slow.calls)
+    shop.controller.pause()
+    await asyncio.gather(shop.controller.abandon(1), shop.clock.advance(1))
+    slow.hangs = False
+    shop.controller.resume()
+    await shop.attempted(2)
+    assert (len(pager.calls), len(slow.calls)) == (2, 2)
+    assert told_unknown(shop) == told_unknown(shop, "slow") == 1
+    assert shop.status["phase"] == "Sent"
+    assert_invariants(ledger, f"{PLURAL}/{shop.namespace}/one", CONTRACT)
 
 
 GO_FAILED = "slack webhook returned 503 (retryable): busy"
