@@ -85,3 +85,21 @@ async def test_a_wall_clock_that_jumps_makes_no_attempt_earlier_or_later(shop: S
     await shop.clock.advance(60)
     await shop.attempted(3)
     assert shop.channel.calls == [0, 30, 90]
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_wall_clock_that_jumps_moves_no_channel_s_time_when_another_one_is_called(
+    shop: Shop, hours: int
+) -> None:
+    other = shop.add("other")
+    other.answers = [RetryableError("slow down", 95), None]
+    shop.create()
+    await shop.attempted(2)
+    shop.clock.jump(hours * 3600)
+    await shop.clock.advance(30)
+    await shop.attempted(3)
+    await shop.clock.advance(60)
+    await shop.attempted(4)
+    await shop.clock.advance(5)
+    await shop.attempted(5)
+    assert (shop.channel.calls, other.calls) == ([0, 30, 90], [0, 95])

@@ -34,6 +34,9 @@ from .status import NotificationStatus, Update, Why
 DONE = Result()
 AGAIN = Result(requeue_after=0)
 
+CLOCK_JUMP = timedelta(seconds=1)
+"""A larger difference between wall clock and monotonic clock is a jump; a smaller one is not worth a new due time."""
+
 
 class AnnouncementLostError(Exception):
     """An announcement was written and is not there: the CRD of the cluster is older than conditions."""
@@ -134,6 +137,9 @@ class NotificationReconciler:
                 return Result(requeue_after=max(0.0, (planned.next_due - planned.now).total_seconds()))
             memory.results = await self._make_due_attempts(nr, planned, memory)
         attempts = memory.results.delivery_attempts
+        jump = self._clock.now() - self._now(nr)
+        if abs(jump) > CLOCK_JUMP:  # what is announced with this write is by the clock as it is set now
+            planned = planned.moved(jump)
         return await self._conclude(nr, resolution, decide(planned, nr.status.phase, attempts, self._random), attempts)
 
     async def _announce_further(self, nr: NotificationRequest, resolution: Resolution, planned: Plan) -> Result:

@@ -157,6 +157,11 @@ class Plan:
         entries = (state.announcement() for state in self.channels)
         return tuple(with_room(entry for entry in entries if entry is not None))
 
+    def moved(self, by: timedelta) -> Plan:
+        """Return the plan by a wall clock that was set forward `by` meanwhile: waits stay what they are."""
+        channels = (replace(state, due=state.due and state.due + by) for state in self.channels)
+        return replace(self, channels=tuple(channels), now=self.now + by)
+
     @property
     def successes(self) -> int:
         """Number of channels that have the message."""
