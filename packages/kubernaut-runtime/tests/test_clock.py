@@ -21,7 +21,9 @@ def test_a_go_time_with_nanoseconds_is_read():
     assert parse_time("2026-01-02T03:04:05.123456789Z") == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2026-01-02T03:04:05", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2026-01-02T03:04:05", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"]
+)
 def test_what_is_no_time_is_refused_with_its_text(text):
     with pytest.raises(ValueError, match=f"cannot read '{text}' as a time"):
         parse_time(text)

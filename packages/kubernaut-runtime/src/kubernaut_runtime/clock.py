@@ -63,8 +63,8 @@ def parse_time(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except (ValueError, TypeError):
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
         raise ValueError(f"cannot read {text!r} as a time; expected RFC 3339 such as 2006-01-02T15:04:05Z") from None
-    if moment.tzinfo is None:
-        raise ValueError(f"cannot read {text!r} as a time: it has no offset; add Z or +00:00")
-    return moment.astimezone(UTC)
+    raise ValueError(f"cannot read {text!r} as a time: it has no offset; add Z or +00:00")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, NotificationSite
 
+from kubernaut_notification import __version__
 from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
@@ -39,6 +44,78 @@ def assert_delivered_once(site: NotificationSite, ledger: RequestLedger, names: 
         assert site.phase(name) == "Sent", name
         assert len(site.slack_messages(name)) == 1, name
         assert_invariants(ledger, site.ref(name), CONTRACT, effects=site.effects(name), unknown=site.told_unknown(name))
+
+
+# The start ---------------------------------------------------------------------------------------------------
+
+LIVE_CONFIG = """\
+controller:
+  metricsAddr: ":9090"
+  healthProbeAddr: ":8081"
+  leaderElection: false
+  leaderElectionId: notification.kubernaut.ai
+delivery:
+  console:
+    enabled: true
+  file:
+    outputDir: /tmp/notifications
+    format: json
+    timeout: 5s
+  log:
+    enabled: true
+    format: json
+  slack:
+    timeout: 10s
+  credentials:
+    dir: /etc/notification/credentials/
+logging:
+  level: INFO
+  format: json
+datastorage:
+  url: https://data-storage-service.kubernaut-system.svc.cluster.local:8080
+  healthUrl: https://data-storage-service.kubernaut-system.svc.cluster.local:8080/readyz
+  timeout: 10s
+  buffer:
+    bufferSize: 10000
+    batchSize: 100
+    flushInterval: 1s
+    maxRetries: 3
+tlsProfile: Intermediate
+"""
+"""The live chart's file, as it is mounted."""
+
+
+def test_the_live_chart_s_config_file_runs_unchanged_but_for_places_on_this_machine(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    live = yaml.safe_load(LIVE_CONFIG)
+    site = make_site(start=False)
+    deployment = site.deployment
+    addresses = yaml.safe_load(deployment.config_file.read_text())["controller"]
+    live["controller"].update({key: addresses[key] for key in ("metricsAddr", "healthProbeAddr")})
+    live["delivery"]["file"]["outputDir"] = str(site.output)
+    live["delivery"]["credentials"]["dir"] = str(site.credentials)
+    deployment.config_file.write_text(yaml.safe_dump(live))
+    go_style = ["-config" if each == "--config" else each for each in deployment.process.argv]
+    assert "-config" in go_style
+    deployment.process.argv[:] = go_style
+    with deployment:
+        site.create("one")
+        eventually(lambda: site.phase("one") == "Sent")
+    ledger.assert_requests(site.ref("one"), {"patch/status": 3}, user_agent=f"{PROGRAM}/{__version__}", only=True)
+
+
+def test_a_check_of_the_live_chart_s_file_finds_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(LIVE_CONFIG)
+    script = Path(sys.executable).with_name(PROGRAM)
+    done = subprocess.run([script, "--config", config, "--check-config"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"OK: {config}"), done.stderr
+    config.write_text(LIVE_CONFIG.replace("healthProbeAddr", "healthProbeAdr"))
+    done = subprocess.run([script, "--config", config, "--check-config"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "controller.healthProbeAdr" in done.stderr
+    assert "healthProbeAddr" in done.stderr
 
 
 # Leadership --------------------------------------------------------------------------------------------------
