@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -25,7 +26,7 @@ def test_a_go_time_with_nanoseconds_is_read():
     "text", ["", "soon", "2026-01-02T03:04:05", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"]
 )
 def test_what_is_no_time_is_refused_with_its_text(text):
-    with pytest.raises(ValueError, match=f"cannot read '{text}' as a time"):
+    with pytest.raises(ValueError, match=re.escape(f"cannot read '{text}' as a time")):
         parse_time(text)
 
 
