@@ -146,8 +146,12 @@ class NotificationSite:
         routes = [{"match": {"to": name}, "receiver": name} for name in CHANNELS]
         receivers = [{"name": name, **channels} for name, channels in CHANNELS.items()]
         whole = {"route": {"receiver": default, "routes": routes}, "receivers": receivers}
+        self.replace_routing(yaml.safe_dump(whole, sort_keys=False))
+
+    def replace_routing(self, text: str) -> None:
+        """Put another routing file in place, in one step as a mounted ConfigMap is swapped."""
         fresh = self.routing.with_suffix(".new")
-        fresh.write_text(yaml.safe_dump(whole, sort_keys=False))
+        fresh.write_text(text)
         fresh.replace(self.routing)
 
     def create(self, name: str, to: str = "all", **spec: Any) -> dict[str, Any]:

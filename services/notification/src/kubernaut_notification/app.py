@@ -87,6 +87,8 @@ async def _follow_routing(runtime: Runtime[NotificationConfig], routing: Routing
         raise RoutingError(
             [f"cannot read routing file {path}: {error.strerror}; set ROUTING_CONFIG_PATH to the right one"]
         ) from None
+    if (folder := runtime.config.delivery.credentials.dir).is_dir():
+        await runtime.watch_file(folder, lambda _: routing.credentials_changed())
 
 
 OPERATOR = Operator(

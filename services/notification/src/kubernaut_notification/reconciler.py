@@ -13,7 +13,6 @@ pass sends only what is announced and due. Its own write does not wake it: what 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -26,6 +25,7 @@ from .delivery.announcement import Announced, parse_announcement
 from .delivery.deliverer import Deliverer
 from .delivery.plan import Decision, Plan, RetryPolicy, decide, plan
 from .delivery.result import Attempt, DeliveryResult
+from .memory import Memories, Memory
 from .phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT
 from .reporting import Reporter
 from .routing.router import Resolution
@@ -48,24 +48,6 @@ class Objects(Protocol):
     def get(self, key: ObjectKey) -> Object | None:
         """The object, None if there is none."""
         ...
-
-
-@dataclass(slots=True)
-class Memory:
-    """What this process knows of an object and its status does not say. Losing it is safe.
-
-    `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
-    `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
-    attempts whose commit failed: they are committed by the next pass, not made again. `announced_at` is when it last
-    announced, by the wall clock and by the monotonic one: waits since then do not care for a wall clock that jumps.
-    """
-
-    uid: str
-    acting_since: datetime
-    announced: frozenset[Announced] = frozenset()
-    begun: frozenset[Announced] = frozenset()
-    results: DeliveryResult | None = None
-    announced_at: tuple[datetime, float] | None = None
 
 
 class NotificationReconciler:
@@ -93,19 +75,18 @@ class NotificationReconciler:
         self._deliverer = deliverer
         self._report = reporter
         self._clock = clock
-        self._acting_since = acting_since
         self._random = random
-        self._memories: dict[ObjectKey, Memory] = {}
+        self._memories = Memories(acting_since, reporter.forget)
         self._steps = {"": self._accept, PENDING: self._announce, SENDING: self._deliver, RETRYING: self._deliver}
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Make one pass over the object at `key`."""
         stored = self._objects.get(key)
         if stored is None:
-            self._forget(key)
+            self._memories.forget(key)
             return DONE
         nr = NotificationRequest.model_validate(stored)
-        self._remember(nr)
+        self._memories.of(nr)
         self._report.seen(nr)
         step = self._steps.get(nr.status.phase)
         return await step(nr) if step is not None else DONE  # a terminal phase has no step
@@ -123,13 +104,13 @@ class NotificationReconciler:
         update = await self._status.transition_to_sending(nr, conditions)
         if not update.ok:
             return DONE
-        self._announced(nr, planned.announced)
+        self._memories.of(nr).announce(planned.announced, self._clock)
         self._report.entered(nr, SENDING)
         return AGAIN
 
     async def _deliver(self, nr: NotificationRequest) -> Result:
         resolution, planned = self._plan(nr)
-        memory = self._remember(nr)
+        memory = self._memories.of(nr)
         if memory.results is None:
             if planned.unannounced:
                 return await self._announce_further(nr, resolution, planned)
@@ -137,7 +118,7 @@ class NotificationReconciler:
                 return Result(requeue_after=max(0.0, (planned.next_due - planned.now).total_seconds()))
             memory.results = await self._make_due_attempts(nr, planned, memory)
         attempts = memory.results.delivery_attempts
-        jump = self._clock.now() - self._now(nr)
+        jump = self._clock.now() - memory.now(self._clock)
         if abs(jump) > CLOCK_JUMP:  # what is announced with this write is by the clock as it is set now
             planned = planned.moved(jump)
         return await self._conclude(nr, resolution, decide(planned, nr.status.phase, attempts, self._random), attempts)
@@ -157,14 +138,12 @@ class NotificationReconciler:
                 f"cannot announce the attempts of {name}, so none is made: the API server drops status.conditions; "
                 "update the CRD notificationrequests.kubernaut.ai"
             )
-        memory = self._remember(nr)
-        memory.announced |= frozenset(planned.announced) - frozenset(planned.due)
+        self._memories.of(nr).announced |= frozenset(planned.announced) - frozenset(planned.due)
         return AGAIN
 
     async def _make_due_attempts(self, nr: NotificationRequest, planned: Plan, memory: Memory) -> DeliveryResult:
         for entry in planned.due:
-            inherited = entry not in memory.announced and entry.due <= memory.acting_since
-            if inherited or entry in memory.begun:
+            if memory.outcome_unknown(entry):
                 self._report.outcome_unknown(nr, entry)
         memory.begun = frozenset(planned.due)
         attempts = await self._deliverer.deliver(nr, planned.due)
@@ -179,11 +158,11 @@ class NotificationReconciler:
         """Commit what the pass found out: attempts, phase, and what is announced next; one write."""
         conditions = self._conditions(nr, decision.phase, resolution, decision.announced)
         update = await self._commit(nr, decision, attempts, conditions)
-        memory = self._remember(nr)
+        memory = self._memories.of(nr)
         memory.results = None
         if not update.ok:
             return DONE
-        self._announced(nr, decision.announced)
+        memory.announce(decision.announced, self._clock)
         self._report.scheduled(attempts, decision.announced)
         if decision.changed:
             wait = self._seconds_until(decision.next_due) if decision.next_due else 0.0
@@ -216,21 +195,8 @@ class NotificationReconciler:
             if condition.type == DELIVERING
             for entry in parse_announcement(condition.message)
         ]
-        policy = RetryPolicy.of(nr.spec.retry_policy)
-        return resolution, plan(resolution.channels, nr.status.delivery_attempts, announced, policy, self._now(nr))
-
-    def _now(self, nr: NotificationRequest) -> datetime:
-        """The time to compare due times with: the wall clock's, as it was set when they were announced."""
-        announced_at = self._remember(nr).announced_at
-        if announced_at is None:
-            return self._clock.now()
-        wall, monotonic = announced_at
-        return wall + timedelta(seconds=self._clock.monotonic() - monotonic)
-
-    def _announced(self, nr: NotificationRequest, entries: Sequence[Announced]) -> None:
-        memory = self._remember(nr)
-        memory.announced = frozenset(entries)
-        memory.announced_at = (self._clock.now(), self._clock.monotonic())
+        policy, now = RetryPolicy.of(nr.spec.retry_policy), self._memories.of(nr).now(self._clock)
+        return resolution, plan(resolution.channels, nr.status.delivery_attempts, announced, policy, now)
 
     def _conditions(
         self,
@@ -247,21 +213,6 @@ class NotificationReconciler:
             resolution=resolution,
             announced=announced,
         )
-
-    def _remember(self, nr: NotificationRequest) -> Memory:
-        key = ObjectKey(nr.metadata.namespace, nr.metadata.name)
-        memory = self._memories.get(key)
-        since = self._acting_since()
-        if memory is None or memory.uid != nr.metadata.uid:
-            self._forget(key)
-            memory = self._memories[key] = Memory(nr.metadata.uid, since)
-        if memory.acting_since != since:  # another process may have led meanwhile, and made what was announced here
-            memory.acting_since, memory.announced, memory.announced_at = since, frozenset(), None
-        return memory
-
-    def _forget(self, key: ObjectKey) -> None:
-        if memory := self._memories.pop(key, None):
-            self._report.forget(memory.uid)
 
     def _wait_until(self, due: datetime) -> Result:
         return Result(requeue_after=self._seconds_until(due))

@@ -243,22 +243,34 @@ def test_a_bad_routing_file_keeps_the_last_good_one_and_is_told_and_a_good_one_i
     assert channels(site, "at-first") == {"slack:all", "console", "file"}
     good = site.routing.read_text()
 
-    site.routing.write_text("route: {receiver: nobody}\nreceivers: []\n")
+    site.replace_routing("route: {receiver: nobody}\nreceivers: []\n")
     eventually(lambda: reloads(site, "failed") == 1)
     assert channels(site, "bad") == {"slack:all", "console", "file"}
     (event,) = eventually(lambda: site.events("operator", "ConfigReloadFailed"))
     assert event["involvedObject"]["kind"] == "Pod"
     assert "name at least one receiver" in event["message"]
 
-    site.routing.write_text("route: [")
+    site.replace_routing("route: [")
     eventually(lambda: reloads(site, "failed") == 2)
-    site.routing.write_text(good.replace("credentialRef: slack", "credentialRef: missing"))
+    site.replace_routing(good.replace("credentialRef: slack", "credentialRef: missing"))
     eventually(lambda: reloads(site, "failed") == 3)
     assert channels(site, "still-bad") == {"slack:all", "console", "file"}
 
     site.write_routing(default="console")
     eventually(lambda: reloads(site, "ok") == 1)
     assert channels(site, "good") == {"console"}
+
+
+def test_a_routing_file_that_came_before_its_credential_is_applied_when_that_comes(site: NotificationSite) -> None:
+    site.replace_routing(site.routing.read_text().replace("credentialRef: slack", "credentialRef: late"))
+    eventually(lambda: reloads(site, "failed") == 1)
+    site.replace_routing(site.routing.read_text().replace("receiver: all", "receiver: slack", 1))
+    eventually(lambda: reloads(site, "failed") == 2)
+    assert channels(site, "before") == {"slack:all", "console", "file"}, "the last good file is in force"
+    (site.credentials / "late").write_text(f"{site.receiver.url}/late")
+    eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.credentials), result="ok") >= 1)
+    assert channels(site, "after") == {"slack:slack"}
+    assert len(site.receiver.to("/late")) == 1
 
 
 def test_routing_that_changes_under_way_moves_what_is_still_to_be_sent(

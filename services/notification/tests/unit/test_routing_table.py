@@ -74,3 +74,28 @@ def test_the_bytes_of_a_file_are_utf_8_with_or_without_a_mark() -> None:
     assert root(table) == "a"
     with pytest.raises(RoutingError, match="cannot load routing file f: it is not UTF-8"):
         table.load(b"\xff\xfe", "f")
+
+
+def test_a_file_refused_for_a_credential_is_loaded_when_the_credential_comes(tmp_path: Path) -> None:
+    table = RoutingTable(CredentialStore(tmp_path))
+    table.load(TWO, "f")
+    with pytest.raises(RoutingError, match="no credential"):
+        table.load(SECRETIVE, "f")
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("x")
+        table.credentials_changed()
+        assert root(table) == "b", "one is still missing"
+    (tmp_path / "three").write_text("x")
+    table.credentials_changed()
+    assert root(table) == "a"
+
+
+def test_a_refused_file_is_forgotten_when_another_one_came(tmp_path: Path) -> None:
+    table = RoutingTable(CredentialStore(tmp_path))
+    with pytest.raises(RoutingError):
+        table.load(SECRETIVE, "f")
+    table.load(TWO, "f")
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_text("x")
+    table.credentials_changed()
+    assert root(table) == "b"

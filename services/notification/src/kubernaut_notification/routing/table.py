@@ -7,6 +7,7 @@ on with the table that they asked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from kubernaut_notification.delivery.credentials import CredentialStore
 from kubernaut_notification.routing.config import DEFAULT_CONFIG, RoutingError, load_routing
@@ -23,6 +24,7 @@ class RoutingTable:
         self.router = Router(DEFAULT_CONFIG)
         self._credentials = credentials
         self._follower: Callable[[Router], None] = lambda router: None
+        self._refused: tuple[bytes | str, str] | None = None
 
     def follow(self, follower: Callable[[Router], None]) -> None:
         """Tell `follower` of the router in force, now and after each swap."""
@@ -34,6 +36,7 @@ class RoutingTable:
 
         Raises `RoutingError` with every problem, and keeps the table that was in force.
         """
+        self._refused = None
         try:
             text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         except UnicodeDecodeError:
@@ -43,6 +46,7 @@ class RoutingTable:
         config = load_routing(text, source)
         if missing := self._missing(config.credential_refs()):
             folder = self._credentials.folder if self._credentials else ""
+            self._refused = (content, source)
             raise RoutingError(
                 [
                     f"cannot load routing file {source}: no credential in {folder} for credentialRef "
@@ -52,6 +56,12 @@ class RoutingTable:
         self.router = Router(config)
         self._follower(self.router)
         return True
+
+    def credentials_changed(self) -> None:
+        """Load the file again that was refused for a missing credential: it may be there now."""
+        if self._refused is not None:
+            with suppress(RoutingError):
+                self.load(*self._refused)
 
     def _missing(self, references: list[str]) -> list[str]:
         return self._credentials.missing(references) if self._credentials is not None else []

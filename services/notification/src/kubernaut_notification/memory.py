@@ -1,0 +1,79 @@
+"""What this process knows of an object and the object's status does not say. Losing all of it is safe.
+
+It makes three things better than the status alone could: an attempt that was certainly not made is not told as
+unknown, a finished attempt whose commit failed is committed and not made again, and a wait does not care for a wall
+clock that jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kubernaut_api import NotificationRequest
+from kubernaut_runtime import Clock
+from kubernaut_status import ObjectKey
+
+from .delivery.announcement import Announced
+from .delivery.result import DeliveryResult
+
+
+@dataclass(slots=True)
+class Memory:
+    """The memory of one object, by its uid.
+
+    `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
+    `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
+    attempts whose commit failed: they are committed by the next pass. `announced_at` is when it last announced, by
+    the wall clock and by the monotonic one.
+    """
+
+    uid: str
+    acting_since: datetime
+    announced: frozenset[Announced] = frozenset()
+    begun: frozenset[Announced] = frozenset()
+    results: DeliveryResult | None = None
+    announced_at: tuple[datetime, float] | None = None
+
+    def announce(self, entries: Sequence[Announced], clock: Clock) -> None:
+        """The write that announces `entries`, and nothing else, is stored."""
+        self.announced = frozenset(entries)
+        self.announced_at = (clock.now(), clock.monotonic())
+
+    def now(self, clock: Clock) -> datetime:
+        """The time to compare due times with: the wall clock's, as it was set when they were announced."""
+        if self.announced_at is None:
+            return clock.now()
+        wall, monotonic = self.announced_at
+        return wall + timedelta(seconds=clock.monotonic() - monotonic)
+
+    def outcome_unknown(self, entry: Announced) -> bool:
+        """Whether the announced attempt may have been made already: by a predecessor, or by a pass that was cut off."""
+        return entry in self.begun or (entry not in self.announced and entry.due <= self.acting_since)
+
+
+class Memories:
+    """The memories of all objects. `forgotten` is told the uid of each object that is gone."""
+
+    def __init__(self, acting_since: Callable[[], datetime], forgotten: Callable[[str], None]) -> None:
+        self._acting_since = acting_since
+        self._forgotten = forgotten
+        self._of: dict[ObjectKey, Memory] = {}
+
+    def of(self, nr: NotificationRequest) -> Memory:
+        """The memory of `nr`, a new one for a new uid."""
+        key = ObjectKey(nr.metadata.namespace, nr.metadata.name)
+        memory = self._of.get(key)
+        since = self._acting_since()
+        if memory is None or memory.uid != nr.metadata.uid:
+            self.forget(key)
+            memory = self._of[key] = Memory(nr.metadata.uid, since)
+        if memory.acting_since != since:  # another process may have led meanwhile, and made what was announced here
+            memory.acting_since, memory.announced, memory.announced_at = since, frozenset(), None
+        return memory
+
+    def forget(self, key: ObjectKey) -> None:
+        """The object is gone."""
+        if memory := self._of.pop(key, None):
+            self._forgotten(memory.uid)
