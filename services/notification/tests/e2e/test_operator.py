@@ -48,40 +48,7 @@ def assert_delivered_once(site: NotificationSite, ledger: RequestLedger, names: 
 
 # The start ---------------------------------------------------------------------------------------------------
 
-LIVE_CONFIG = """\
-controller:
-  metricsAddr: ":9090"
-  healthProbeAddr: ":8081"
-  leaderElection: false
-  leaderElectionId: notification.kubernaut.ai
-delivery:
-  console:
-    enabled: true
-  file:
-    outputDir: /tmp/notifications
-    format: json
-    timeout: 5s
-  log:
-    enabled: true
-    format: json
-  slack:
-    timeout: 10s
-  credentials:
-    dir: /etc/notification/credentials/
-logging:
-  level: INFO
-  format: json
-datastorage:
-  url: https://data-storage-service.kubernaut-system.svc.cluster.local:8080
-  healthUrl: https://data-storage-service.kubernaut-system.svc.cluster.local:8080/readyz
-  timeout: 10s
-  buffer:
-    bufferSize: 10000
-    batchSize: 100
-    flushInterval: 1s
-    maxRetries: 3
-tlsProfile: Intermediate
-"""
+LIVE_CONFIG = (Path(__file__).parents[1] / "live-config.yaml").read_text()
 """The live chart's file, as it is mounted."""
 
 

@@ -7,35 +7,7 @@ import pytest
 from kubernaut_notification.config import NotificationConfig
 from kubernaut_runtime.config import ConfigError, LoadedConfig, parse_config
 
-LIVE = """
-controller:
-  metricsAddr: ":9090"
-  healthProbeAddr: ":8081"
-  leaderElection: false
-  leaderElectionId: notification.kubernaut.ai
-delivery:
-  console:
-    enabled: true
-  file:
-    outputDir: /tmp/notifications
-    format: json
-    timeout: 5s
-  log:
-    enabled: true
-    format: json
-  slack:
-    timeout: 10s
-  credentials:
-    dir: /etc/notification/credentials/
-datastorage:
-  url: https://data-storage-service.kubernaut-system.svc.cluster.local:8080
-  healthUrl: https://data-storage-service.kubernaut-system.svc.cluster.local:8080/readyz
-  timeout: 10s
-  buffer: {bufferSize: 10000, batchSize: 100, flushInterval: 1s, maxRetries: 3}
-logging:
-  level: INFO
-  format: json
-"""
+LIVE = (Path(__file__).parents[1] / "live-config.yaml").read_text()
 
 
 def load(text: str) -> LoadedConfig[NotificationConfig]:
