@@ -8,7 +8,7 @@ TOOLS   := $(CURDIR)/.tools
 VENV    := $(CURDIR)/.venv
 UV      := $(TOOLS)/bin/uv
 BIN     := $(VENV)/bin
-PYTEST  := $(BIN)/python -m pytest -m "not bench and not faults_full"
+PYTEST  := $(BIN)/python -m pytest -m "not faults_full"
 
 export PATH := $(BIN):$(TOOLS)/bin:$(PATH)
 
@@ -59,7 +59,7 @@ test-notification: control-plane ## the Notification service, with its faults an
 
 .PHONY: test-e2e-notification
 test-e2e-notification: control-plane ## the Notification operator as a process, end to end
-	$(PYTEST) -m e2e services/notification
+	$(BIN)/python -m pytest -m "e2e and not faults_full" services/notification
 
 .PHONY: test-faults-full
 test-faults-full: control-plane ## faults at production times (many minutes)
@@ -72,7 +72,7 @@ bench: control-plane ## atomic, sequential and refetch=always on the same load; 
 .PHONY: coverage
 coverage: control-plane ## tests with line and branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not bench and not faults_full"
+	$(BIN)/coverage run -m pytest -m "not faults_full"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
 
