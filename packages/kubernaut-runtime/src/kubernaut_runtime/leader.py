@@ -80,7 +80,6 @@ class LeaderElector:
         self._on_acquired, self._on_lost = on_acquired, on_lost
         self._lease: dict[str, Any] = {}
         self._valid_until: float | None = None
-        self._leading = asyncio.Event()
         self._last_problem = ""
         gauge = Gauge("leader_election_master_status", "1 while this process leads.", ("name",), registry=registry)
         self._status = gauge.labels(name)
@@ -91,17 +90,12 @@ class LeaderElector:
         valid_until = self._valid_until
         return valid_until is not None and self._clock.monotonic() < valid_until
 
-    async def wait_leading(self) -> None:
-        """Wait until this process leads."""
-        await self._leading.wait()
-
     async def run(self) -> None:
         """Stand, lead, lose, stand again, until cancelled. Cancel it only after work has stopped, then `release`."""
         while True:
             await self._stand()
             log.info("became leader", extra={"lease": str(self.key), "identity": self.identity})
             self._status.set(1)
-            self._leading.set()
             await self._on_acquired()
             reason = await self._lead()
             self._resign()
@@ -130,7 +124,6 @@ class LeaderElector:
 
     def _resign(self) -> None:
         self._valid_until = None
-        self._leading.clear()
         self._status.set(0)
 
     async def _stand(self) -> None:

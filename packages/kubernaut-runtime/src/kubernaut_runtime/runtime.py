@@ -94,7 +94,6 @@ class Runtime(Generic[C]):
         self.acting_since = self.clock.now()
         self._is_leader: Callable[[], bool] = lambda: True
         self._loaded = loaded
-        self._config_listeners: list[Callable[[C], None]] = []
         self._metrics = (StoreMetrics(self.registry), QueueMetrics(self.registry), ControllerMetrics(self.registry))
         self._event_metrics = EventMetrics(self.registry)
         self._reload_metrics = ReloadMetrics(self.registry)
@@ -203,10 +202,6 @@ class Runtime(Generic[C]):
         await watcher.load()
         self.watchers.append(watcher)
 
-    def on_config(self, listener: Callable[[C], None]) -> None:
-        """Call `listener` with the new values when the config file changed. The log level changes by itself."""
-        self._config_listeners.append(listener)
-
     def on_shutdown(self, callback: Callable[[], Awaitable[None] | None], name: str = "") -> None:
         """Call `callback` when all work has ended (flush audit); objects must not be written then: the lease is gone.
 
@@ -226,10 +221,8 @@ class Runtime(Generic[C]):
                 log.warning(warning)
             before, self.config = self.config, loaded.config
             set_level(loaded.config.logging.level)
-            for listener in self._config_listeners:
-                listener(loaded.config)
             same = before.model_copy(update={"logging": loaded.config.logging}) == loaded.config
-            if not same and not self._config_listeners:
+            if not same:
                 log.warning("the config file changed; only the log level applies now, the rest after a restart")
 
         self.watchers.append(

@@ -91,10 +91,6 @@ class Store:
         """How many objects are known."""
         return len(self._objects)
 
-    def __bool__(self) -> bool:
-        """A store is never nothing, not even while it is empty (`writes or default`)."""
-        return True
-
     def __contains__(self, key: ObjectKey) -> bool:
         """Whether an object is known at `key`."""
         return key in self._objects
