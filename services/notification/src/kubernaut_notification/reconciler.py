@@ -150,7 +150,7 @@ class NotificationReconciler:
         for attempt in attempts:
             self._report.attempted(nr, attempt)
         memory.begun = frozenset()
-        return DeliveryResult(tuple(state.channel for state in planned.channels), tuple(attempts))
+        return DeliveryResult(tuple(attempts))
 
     async def _conclude(
         self, nr: NotificationRequest, resolution: Resolution, decision: Decision, attempts: Sequence[Attempt]

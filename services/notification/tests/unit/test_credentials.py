@@ -59,7 +59,7 @@ def test_a_deleted_credential_is_gone(store: CredentialStore) -> None:
     store.get("slack")
     (store.folder / "slack").unlink()
     assert store.get("slack") == ""
-    assert store.reload() == []
+    assert store.names() == []
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe broken"])

@@ -63,13 +63,6 @@ class CredentialStore:
         except OSError:
             return []
 
-    def reload(self) -> list[str]:
-        """Read every credential again and forget those that are gone; returns the names."""
-        names = self.names()
-        for name in [*names, *self._known.keys() - set(names)]:
-            self.get(name)
-        return names
-
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return those of `names` that have no value, each once, in order."""
         return [name for name in dict.fromkeys(names) if not self.get(name)]

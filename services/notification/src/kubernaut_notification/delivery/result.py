@@ -111,20 +111,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What one pass did: the channels it was for, in order, and the attempts that it made."""
+    """What one pass did: the attempts that it made."""
 
-    channels: tuple[str, ...]
     delivery_attempts: tuple[Attempt, ...] = ()
 
     @property
     def successes(self) -> int:
         """Number of attempts of this pass that delivered."""
         return count_successful_attempts(self.delivery_attempts)
-
-    @property
-    def failures(self) -> int:
-        """Number of attempts of this pass that did not deliver."""
-        return len(self.delivery_attempts) - self.successes
 
 
 def count_successful_attempts(attempts: Iterable[Attempt]) -> int:
