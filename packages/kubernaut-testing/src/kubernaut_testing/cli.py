@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubernaut_testing import binaries
+from kubernaut_testing.systempackages import SYSTEM_PROGRAMS, find_system_program
 
 __all__ = ["main"]
+
+_NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "helm")
+_WELCOME = tuple(SYSTEM_PROGRAMS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "fetch":
-            return _fetch(options.tools or ["etcd", "kube-apiserver"])
+            return _fetch(options.tools)
         return _up(options)
     except (binaries.ToolUnavailableError, RuntimeError, OSError) as error:
         binaries.say(str(error))
@@ -57,21 +61,29 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser(
         "fetch",
         help="find or build binaries now",
-        description="Finds each tool, building it into the cache if need be, and prints the paths.",
+        description="Finds each tool, building or fetching it into the cache if need be, and prints the paths. "
+        f"Without a name: {', '.join(_NEEDED)}, and, where the system has them, {', '.join(_WELCOME)}.",
     )
     fetch.add_argument(
         "tools",
         nargs="*",
         metavar="tool",
-        choices=[*binaries.TOOLS, []],
-        help=f"one of {', '.join(binaries.TOOLS)} (default etcd and kube-apiserver)",
+        choices=[*binaries.TOOLS, *SYSTEM_PROGRAMS, []],
+        help=f"one of {', '.join([*binaries.TOOLS, *SYSTEM_PROGRAMS])}",
     )
     return parser
 
 
 def _fetch(tools: Sequence[str]) -> int:
-    for name in tools:
-        print(f"{name}\t{binaries.find(name)}", flush=True)  # noqa: T201
+    for name in tools or [*_NEEDED, *_WELCOME]:
+        try:
+            path = find_system_program(name) if name in SYSTEM_PROGRAMS else binaries.find(name)
+        except binaries.ToolUnavailableError as error:
+            if tools or name in _NEEDED:
+                raise
+            binaries.say(f"going on without {name}: {error}")
+            continue
+        print(f"{name}\t{path}", flush=True)  # noqa: T201
     return 0
 
 
