@@ -66,8 +66,8 @@ test-faults-full: control-plane ## faults at production times (many minutes)
 	$(BIN)/python -m pytest -m faults_full
 
 .PHONY: bench
-bench: control-plane ## atomic, sequential and refetch=always on the same load; rewrites docs/benchmarks.md
-	$(BIN)/python -m benchmarks --report docs/benchmarks.md
+bench: control-plane ## four loads, atomic against sequential (about 40 minutes; LOAD=burst for one); rewrites docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(if $(LOAD),--load $(LOAD)) --report docs/benchmarks.md
 
 .PHONY: coverage
 coverage: control-plane ## tests with line and branch coverage

@@ -8,24 +8,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.loads import LOADS
 from benchmarks.report import render
 from benchmarks.run import BenchmarkError
 from benchmarks.suite import run_all
 from kubernaut_testing.binaries import ToolUnavailableError
 from kubernaut_testing.controlplane import ControlPlaneError
 
-NOTIFICATIONS, ROUNDS, EXAMPLE_ROUNDS = 500, 5, 20
+EXAMPLE_ROUNDS = 20
 QUICK = (50, 1, 3)
+"""Notifications, rounds and repetitions of the examples with `--quick`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the report, return the exit code: 0, or 1 when something could not be measured."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = _parser().parse_args(arguments)
-    usual = QUICK if options.quick else (NOTIFICATIONS, ROUNDS, EXAMPLE_ROUNDS)
-    notifications, rounds = options.notifications or usual[0], options.repetitions or usual[1]
+    chosen = [load for load in LOADS if load.name in (options.load or [each.name for each in LOADS])]
+    usual = QUICK if options.quick else (None, None, EXAMPLE_ROUNDS)
+    loads = [load.sized(options.notifications or usual[0], options.repetitions or usual[1]) for load in chosen]
+    example_rounds = min(usual[2], 4 * max(load.rounds for load in loads)) if options.repetitions else usual[2]
     try:
-        results = run_all(notifications, rounds, min(usual[2], 4 * rounds), _tell)
+        results = run_all(loads, example_rounds, _tell)
     except (BenchmarkError, ControlPlaneError, ToolUnavailableError) as error:
         _tell(str(error))
         return 1
@@ -47,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--notifications", type=_positive, help=f"objects per run (default {NOTIFICATIONS})")
-    parser.add_argument("--repetitions", type=_positive, help=f"rounds of all modes (default {ROUNDS})")
+    parser.add_argument(
+        "--load", action="append", choices=[load.name for load in LOADS], help="a load to measure (default: all)"
+    )
+    parser.add_argument("--notifications", type=_positive, help="objects per run (default: as the load says)")
+    parser.add_argument("--repetitions", type=_positive, help="rounds of all modes (default: as the load says)")
     parser.add_argument("--report", type=Path, help="Markdown file to write (default: standard output)")
     parser.add_argument("--json", type=Path, help="file for the raw figures (default: beside the report)")
     parser.add_argument("--quick", action="store_true", help=f"a short look: {QUICK[0]} objects, {QUICK[1]} round")
@@ -65,6 +72,8 @@ def _positive(text: str) -> int:
 def _told(options: argparse.Namespace) -> list[str]:
     """The options as the report repeats them: a file outside of the working folder by its name only."""
     given = ["--quick"] if options.quick else []
+    for load in options.load or ():
+        given += ["--load", load]
     for name in ("notifications", "repetitions"):
         if (value := getattr(options, name)) is not None:
             given += [f"--{name}", str(value)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.examples import EXAMPLES, Counted
 from benchmarks.figures import FIGURES, Figure
+from benchmarks.loads import Load
 from benchmarks.modes import ATOMIC, MODES
 from benchmarks.run import QUIET
 from benchmarks.suite import Results
@@ -16,7 +17,9 @@ HEADLINES = (
     "object_requests",
     "watch_events",
     "wall",
+    "backlog_wall",
     "sent_p50",
+    "sent_p99",
     "operator_cpu",
     "apiserver_cpu",
     "etcd_cpu",
@@ -29,8 +32,8 @@ BUSY = 0.1
 NOT_SHOWN = """\
 * **Times of a real cluster.** etcd runs without fsync (`--unsafe-no-fsync`, as in the tests), as one member, on the
   machine of everything else. A write on a cluster waits for a disk and a quorum; none of these did.
-* **The latency of a single notification.** All are created at once, so the time from creation to Sent is mostly the
-  time in the operator's queue: it tells of throughput.
+* **The latency of a single notification in the loads at once and at start.** There the time from creation to Sent is
+  mostly the time in the operator's queue: it tells of throughput. The two loads with a rate tell of latency.
 * **Programs with cores of their own.** The load's creators, the operator, the API server, etcd and the receiver share
   the cores named above; what one of them saves, another one gets. The last row tells what other programs took.
 * **The system that this project replaces.** `sequential` is this operator with one conditional write per change. It has
@@ -52,11 +55,8 @@ def render(results: Results, command: str, raw: str | None = None) -> str:
     parts = [
         "# Benchmarks: one write per pass, against one per change",
         _introduction(results, command),
-        "## The same load in three modes",
-        _load(results),
-        _table(results.runs),
-        *_warning(results.runs),
-        "\n".join(_in_words(results.runs, mode.name) for mode in MODES if mode is not ATOMIC),
+        _method(results),
+        *(part for load in results.loads for part in _section(load, results.runs)),
         "## The standard's examples, per commit",
         _examples(results),
         "## What the figures do not show",
@@ -81,22 +81,41 @@ def _introduction(results: Results, command: str) -> str:
     return "\n".join(facts)
 
 
-def _load(results: Results) -> str:
+def _method(results: Results) -> str:
     return (
-        f"{results.notifications} NotificationRequests with 3 channels each (console, file, Slack with a receiver on "
-        f"loopback), created by {results.creators} threads as fast as the API server takes them; the operator works on "
-        f"{results.reconciles} at a time. Each run has a namespace and an operator process of its own on one control "
-        f"plane. Rounds of all modes: {results.rounds}, the order rotated from round to round, after a warm-up of "
-        f"{results.warm_up} notifications. Counted from before the first creation until the operator has been quiet "
-        f"for {QUIET:g} s.\n\n"
-        "Median of all rounds [least, greatest]; × is the median of the ratios to `atomic` within each round."
+        f"Each NotificationRequest has 3 channels (console, file, Slack with a receiver on loopback) and is created by "
+        f"one of {results.creators} threads; the operator works on {results.reconciles} at a time. Each run has a "
+        f"namespace and an operator process of its own on one control plane. Counted from before the first creation "
+        f"(with a backlog: from before the operator's start) until the operator has been quiet for {QUIET:g} s.\n\n"
+        "Tables: median of all rounds [least, greatest]; × is the median of the ratios to `atomic` within each round."
     )
 
 
-def _table(runs: Sequence[Run]) -> str:
-    others = [mode.name for mode in MODES if mode is not ATOMIC]
+def _section(load: Load, runs: Sequence[Run]) -> Iterator[str]:
+    of_load = [run for run in runs if run.load == load.name]
+    others = [mode for mode in load.modes if mode is not ATOMIC]
+    yield f"## {load.title}"
+    yield _told(load)
+    yield _table(of_load, [mode.name for mode in others])
+    yield from _warning(of_load)
+    yield "\n".join(_in_words(of_load, mode.name) for mode in others)
+
+
+def _told(load: Load) -> str:
+    rounds = f"Rounds: {load.rounds}" + (", the order of the modes rotated." if load.rounds > 1 else ".")
+    if load.backlog:
+        return (
+            f"{load.notifications} notifications exist when the operator starts; {load.fresh} more are created while "
+            f"it works through them, one after the other. {rounds}"
+        )
+    how = "as fast as the API server takes them" if load.per_minute is None else f"at {load.per_minute:g} a minute"
+    return f"{load.notifications} notifications, created {how}. {rounds}"
+
+
+def _table(runs: Sequence[Run], others: Sequence[str]) -> str:
     heads = ["", "from", f"`{ATOMIC.name}`", *(cell for name in others for cell in (f"`{name}`", "×"))]
-    return "\n".join(_rows(heads, (_cells(runs, figure, others) for figure in FIGURES)))
+    seen = [figure for figure in FIGURES if any(run.values.get(figure.key) is not None for run in runs)]
+    return "\n".join(_rows(heads, (_cells(runs, figure, others) for figure in seen)))
 
 
 def _warning(runs: Sequence[Run]) -> Iterator[str]:

@@ -1,21 +1,25 @@
 """One run: one mode, one namespace, one operator process, one load, all figures.
 
-The load is created by several threads as fast as the API server takes it, while the operator works. Nothing but the
-operator reads or watches the objects before all are delivered. CPU and metrics are taken from before the first
-creation until the operator has been quiet for `QUIET` seconds, so that its Events are in.
+The load is created by several threads, while the operator works; a backlog before it starts. Nothing but the operator
+reads or watches the objects before all are delivered. CPU and metrics are taken from before the first creation (with a
+backlog: from before the operator's start) until the operator has been quiet for `QUIET` seconds, so that its Events
+are in.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from scenarios.notification import PLURAL, PROGRAM, NotificationSite
 
 from benchmarks.figures import Values
+from benchmarks.loads import Load, paced
 from benchmarks.machine import Clocks
 from benchmarks.modes import Mode
 from benchmarks.prometheus import Metrics
@@ -41,8 +45,8 @@ class BenchmarkError(RuntimeError):
     """A run did not do what was to be measured; its figures would mean nothing."""
 
 
-def measure(control_plane: ControlPlane, namespace: str, mode: Mode, notifications: int) -> Values:
-    """Deliver `notifications` through three channels each and return the figures.
+def measure(control_plane: ControlPlane, namespace: str, mode: Mode, load: Load) -> Values:
+    """Deliver the notifications of `load` through three channels each and return the figures.
 
     `namespace` must not exist yet. Raises BenchmarkError if not every notification ends Sent.
     """
@@ -50,36 +54,85 @@ def measure(control_plane: ControlPlane, namespace: str, mode: Mode, notificatio
     with WebhookReceiver() as receiver, tempfile.TemporaryDirectory(prefix="kubernaut-bench-") as folder:
         config = {"controller": {**mode.config, "maxConcurrentReconciles": RECONCILES}, "logging": {"level": "WARN"}}
         site = NotificationSite(control_plane, namespace, Path(folder), receiver, config=config)
-        with site.deployment:
-            return _load_and_measure(site, notifications)
+        return (_measure_backlog if load.backlog else _measure_stream)(site, load)
 
 
-def _load_and_measure(site: NotificationSite, notifications: int) -> Values:
-    plane, process = site.control_plane, site.deployment.process
-    ledger = plane.ledger().fresh()
-    pids = {**plane.pids, "operator": process.pid}
-    server_before = Metrics(plane.metrics())
-    before = Clocks.read(pids)
-    names = [f"n-{number}" for number in range(notifications)]
+def _measure_stream(site: NotificationSite, load: Load) -> Values:
+    with site.deployment:
+        look = _Look(site)
+        names = [f"n-{number}" for number in range(load.notifications)]
+        _create(site, paced(names, load.per_minute))
+        _wait_until_sent(site, load.notifications)
+        _wait_until_quiet(look.ledger)
+        return {**look.figures(), **_latencies(look.ledger, site, names), "backlog_wall": None, "fresh_p50": None}
+
+
+def _measure_backlog(site: NotificationSite, load: Load) -> Values:
+    made = site.control_plane.ledger().fresh()
+    old = [f"n-{number}" for number in range(load.notifications)]
+    fresh = [f"fresh-{number}" for number in range(load.fresh)]
+    _create(site, old)
+    look, started = _Look(site), datetime.now(UTC)
+    with site.deployment:
+        for name in fresh:
+            site.create(name)
+            _wait_until_ended(site, name, timeout=60 + load.notifications / 2)
+        _wait_until_sent(site, len(old) + len(fresh))
+        _wait_until_quiet(look.ledger)
+        ends = _ends(made, site, [*old, *fresh])
+        waits = [(sent - created).total_seconds() for created, sent in (ends[name] for name in fresh)]
+        return {
+            **look.figures(),
+            **dict.fromkeys(("wall", "sent_p50", "sent_p95", "sent_p99")),
+            "backlog_wall": (max(ends[name][1] for name in old) - started).total_seconds(),
+            "fresh_p50": quantile(waits, 0.5),
+        }
+
+
+def _wait_until_ended(site: NotificationSite, name: str, timeout: float) -> None:
+    try:
+        eventually(lambda: site.ended(name), timeout=timeout, interval=0.2)
+    except AssertionError:
+        raise BenchmarkError(f"cannot measure: notification {name} was not Sent within {timeout:g} s") from None
+
+
+def _create(site: NotificationSite, names: Iterable[str]) -> None:
     with ThreadPoolExecutor(CREATORS) as creators:
-        for _ in creators.map(site.create, names):
-            pass
-    _wait_until_sent(site, notifications)
-    _wait_until_quiet(ledger)
-    after = Clocks.read(pids)
-    memory = process.usage().rss
-    server = Metrics(plane.metrics())
-    return {
-        **_requests(ledger.entries(user_agent=PROGRAM)),
-        **_latencies(ledger, site, names),
-        **_server(server_before, server),
-        "events_dropped": site.deployment.metric("kubernetes_events_total", result="overflowed"),
-        "operator_cpu": after.spent("operator", before),
-        "operator_rss": memory / 1024**2,
-        "apiserver_cpu": after.spent("kube-apiserver", before),
-        "etcd_cpu": after.spent("etcd", before),
-        "others": after.others(before),
-    }
+        for made in [creators.submit(site.create, name) for name in names]:
+            made.result()
+
+
+class _Look:
+    """What was spent and asked since this was made, also by an operator that starts later."""
+
+    def __init__(self, site: NotificationSite) -> None:
+        self.ledger = site.control_plane.ledger().fresh()
+        self._site = site
+        self._server = Metrics(site.control_plane.metrics())
+        running = site.deployment.process.running
+        before = Clocks.read(self._pids() if running else site.control_plane.pids)
+        self._before = before if running else replace(before, processes={**before.processes, "operator": 0.0})
+
+    def _pids(self) -> dict[str, int]:
+        return {**self._site.control_plane.pids, "operator": self._site.deployment.process.pid}
+
+    def figures(self) -> Values:
+        """All figures that do not depend on the load's shape."""
+        site = self._site
+        after = Clocks.read(self._pids())
+        usage = site.deployment.process.usage()
+        server = Metrics(site.control_plane.metrics())
+        return {
+            **_requests(self.ledger.entries(user_agent=PROGRAM)),
+            **_server(self._server, server),
+            "events_dropped": site.deployment.metric("kubernetes_events_total", result="overflowed"),
+            "operator_cpu": after.spent("operator", self._before),
+            "operator_rss": usage.rss / 1024**2,
+            "operator_peak": usage.peak / 1024**2,
+            "apiserver_cpu": after.spent("kube-apiserver", self._before),
+            "etcd_cpu": after.spent("etcd", self._before),
+            "others": after.others(self._before),
+        }
 
 
 def _wait_until_sent(site: NotificationSite, notifications: int) -> None:
@@ -129,24 +182,30 @@ def _requests(entries: Sequence[Entry]) -> Values:
         "conflicts": sum(entry.code == 409 for entry in entries),
         "patch_audit_p50": _ms(quantile(took, 0.5)),
         "patch_audit_p95": _ms(quantile(took, 0.95)),
+        "patch_audit_p99": _ms(quantile(took, 0.99)),
     }
 
 
 def _latencies(ledger: RequestLedger, site: NotificationSite, names: Sequence[str]) -> Values:
-    """Every object is Sent by now, so the last status write of each is the one that said so."""
-    creations = ledger.entries(resource=PLURAL, namespace=site.namespace, verb="create", user_agent=ADMIN_AGENT)
-    writes = ledger.entries(resource=PLURAL, namespace=site.namespace, subresource="status", code=200)
-    created = {entry.name: entry for entry in creations}
-    sent = {entry.name: entry for entry in writes}
-    if not created.keys() == sent.keys() == set(names):
-        raise BenchmarkError("cannot measure: the audit log does not show every notification's creation and end")
-    waits = [(sent[name].time - created[name].time).total_seconds() for name in names]
-    first = min(entry.received for entry in creations)
+    ends = _ends(ledger, site, names)
+    waits = [(sent - created).total_seconds() for created, sent in ends.values()]
     return {
-        "wall": (max(entry.time for entry in sent.values()) - first).total_seconds(),
+        "wall": (max(sent for _, sent in ends.values()) - min(created for created, _ in ends.values())).total_seconds(),
         "sent_p50": quantile(waits, 0.5),
         "sent_p95": quantile(waits, 0.95),
+        "sent_p99": quantile(waits, 0.99),
     }
+
+
+def _ends(ledger: RequestLedger, site: NotificationSite, names: Sequence[str]) -> dict[str, tuple[datetime, datetime]]:
+    """When each object was created and when it was Sent: as all are Sent, the last status write of each said so."""
+    creations = ledger.entries(resource=PLURAL, namespace=site.namespace, verb="create", user_agent=ADMIN_AGENT)
+    writes = ledger.entries(resource=PLURAL, namespace=site.namespace, subresource="status", code=200)
+    created = {entry.name: entry.time for entry in creations}
+    sent = {entry.name: entry.time for entry in writes}
+    if not created.keys() == sent.keys() == set(names):
+        raise BenchmarkError("cannot measure: the audit log does not show every notification's creation and end")
+    return {name: (created[name], sent[name]) for name in names}
 
 
 def _server(before: Metrics, after: Metrics) -> Values:

@@ -1,10 +1,10 @@
-"""The whole measurement: one control plane, rounds of all modes in rotated order, then the examples."""
+"""The whole measurement: one control plane; per load, rounds of its modes in rotated order; then the examples."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,14 +12,15 @@ from scenarios.notification import install_crds
 
 from benchmarks import machine
 from benchmarks.examples import Counted, count_examples
-from benchmarks.modes import MODES
+from benchmarks.loads import Load
+from benchmarks.modes import ATOMIC
 from benchmarks.prometheus import Metrics
 from benchmarks.run import CREATORS, RECONCILES, measure
 from benchmarks.summary import Run
 from kubernaut_testing.controlplane import ControlPlane
 
-WARM_UP = 20
-"""Notifications of a run that is not counted: a fresh API server answers slowly at first."""
+WARM_UP = Load("warm-up", "warm-up", 20)
+"""A run that is not counted: a fresh API server answers slowly at first."""
 
 Tell = Callable[[str], None]
 
@@ -28,8 +29,7 @@ Tell = Callable[[str], None]
 class Results:
     """Everything that was measured, and on what."""
 
-    notifications: int
-    rounds: int
+    loads: tuple[Load, ...]
     example_rounds: int
     machine: dict[str, str | float]
     versions: dict[str, str]
@@ -39,24 +39,22 @@ class Results:
     creators: int = CREATORS
     reconciles: int = RECONCILES
 
-    @property
-    def warm_up(self) -> int:
-        """Notifications of the run before the first, which is not counted."""
-        return min(WARM_UP, self.notifications)
-
     def raw(self) -> dict[str, Any]:
         """All of it as plain data, for a JSON file."""
-        return asdict(self)
+        plain = asdict(self)
+        for load in plain["loads"]:
+            load["modes"] = [mode["name"] for mode in load["modes"]]
+        return plain
 
 
-def run_all(notifications: int, rounds: int, example_rounds: int, tell: Tell) -> Results:
-    """Measure every mode `rounds` times with `notifications` objects, and each example `example_rounds` times.
+def run_all(loads: Sequence[Load], example_rounds: int, tell: Tell) -> Results:
+    """Measure every load in its modes, as often as it says, and each example `example_rounds` times.
 
     `tell` gets a line of progress after each run. Raises BenchmarkError (see `run`), and what a control plane
     that cannot start raises.
     """
     began = time.monotonic()
-    results = Results(notifications, rounds, example_rounds, machine.describe(), {})
+    results = Results(tuple(loads), example_rounds, machine.describe(), {})
     tell("starting etcd and kube-apiserver")
     # No bodies in the audit log: recording them would cost the API server more, the more is written.
     with ControlPlane(record_bodies=()) as control_plane:
@@ -65,17 +63,20 @@ def run_all(notifications: int, rounds: int, example_rounds: int, tell: Tell) ->
             "kubernetes": str(control_plane.api.request("GET", "/version")["gitVersion"]).removeprefix("v"),
             "etcd": Metrics(control_plane.etcd_metrics()).label("etcd_server_version", "server_version"),
         }
-        tell(f"warming up: {results.warm_up} notifications")
-        measure(control_plane, "warm-up", MODES[0], results.warm_up)
-        for number in range(rounds):
-            first = number % len(MODES)
-            for place, mode in enumerate((*MODES[first:], *MODES[:first])):
-                values = measure(control_plane, f"round-{number}-{place}", mode, notifications)
-                results.runs.append(Run(number, mode.name, values))
-                tell(
-                    f"round {number + 1} of {rounds}, {mode.name}: {values['object_requests']} requests on objects, "
-                    f"{values['wall']:.1f} s [{time.monotonic() - began:.0f} s so far]"
-                )
+        tell(f"warming up: {WARM_UP.notifications} notifications")
+        measure(control_plane, "warm-up", ATOMIC, WARM_UP)
+        for load in loads:
+            for number in range(load.rounds):
+                first = number % len(load.modes)
+                for place, mode in enumerate((*load.modes[first:], *load.modes[:first])):
+                    values = measure(control_plane, f"{load.name}-{number}-{place}", mode, load)
+                    results.runs.append(Run(load.name, number, mode.name, values))
+                    took = values["wall"] or values["backlog_wall"]
+                    tell(
+                        f"{load.title}: round {number + 1} of {load.rounds}, {mode.name}: "
+                        f"{values['object_requests']} requests on objects, {took:.1f} s "
+                        f"[{time.monotonic() - began:.0f} s so far]"
+                    )
         tell("counting the standard's examples")
         results.examples = asyncio.run(count_examples(control_plane, "examples", example_rounds))
     results.seconds = time.monotonic() - began

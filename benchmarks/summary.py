@@ -24,8 +24,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its round (from 0), the name of its mode, its figures."""
+    """One run: the name of its load, its round (from 0), the name of its mode, its figures."""
 
+    load: str
     round: int
     mode: str
     values: Values

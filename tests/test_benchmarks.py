@@ -4,6 +4,7 @@ import json
 import math
 import re
 import socket
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.examples import EXAMPLES, Counted
 from benchmarks.figures import FIGURES
+from benchmarks.loads import BURST, paced
 from benchmarks.modes import MODES
 from benchmarks.prometheus import Histogram, Metrics
 from benchmarks.report import render
@@ -27,9 +29,10 @@ MACHINE: dict[str, str | float] = {
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run with 5 notifications and one round."""
+    """The report of a run with 5 notifications and one round of two loads."""
     path = tmp_path_factory.mktemp("bench") / "report.md"
-    assert main(["--notifications", str(NOTIFICATIONS), "--repetitions", "1", "--report", str(path)]) == 0
+    loads = ["--load", "burst", "--load", "backlog"]
+    assert main([*loads, "--notifications", str(NOTIFICATIONS), "--repetitions", "1", "--report", str(path)]) == 0
     return path
 
 
@@ -39,7 +42,9 @@ def raw(report: Path) -> dict:
 
 
 def test_each_mode_is_measured_once_per_round(raw: dict) -> None:
-    assert Counter((run["round"], run["mode"]) for run in raw["runs"]) == {(0, mode.name): 1 for mode in MODES}
+    expected = {("burst", 0, mode.name): 1 for mode in MODES}
+    expected |= {("backlog", 0, mode): 1 for mode in ("atomic", "sequential")}
+    assert Counter((run["load"], run["round"], run["mode"]) for run in raw["runs"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_requests_and_watch_events_per_notification_are_those_of_the_mode(
     raw: dict, mode: str, patches: int, gets: int, watch_events: int
 ) -> None:
     """3 channels: Pending, Sending, Sent; the last one is 3 attempts and the phase when written one by one."""
-    (values,) = (run["values"] for run in raw["runs"] if run["mode"] == mode)
+    (values,) = (run["values"] for run in raw["runs"] if (run["load"], run["mode"]) == ("burst", mode))
     counted = {key: values[key] / NOTIFICATIONS for key in ("patches", "gets", "watch_events", "etcd_writes", "events")}
     assert counted == {
         "patches": patches, "gets": gets, "watch_events": watch_events, "etcd_writes": patches, "events": 5
@@ -61,16 +66,37 @@ def test_requests_and_watch_events_per_notification_are_those_of_the_mode(
     assert values["requests"] == sum(values[key] for key in ("object_requests", "events", "other"))
 
 
+def test_a_backlog_costs_per_notification_what_a_stream_costs(raw: dict) -> None:
+    """Those created meanwhile cost the same."""
+    (values,) = (run["values"] for run in raw["runs"] if (run["load"], run["mode"]) == ("backlog", "atomic"))
+    assert (values["patches"], values["gets"]) == (3 * 2 * NOTIFICATIONS, 0)
+    assert values["fresh_p50"] > 0
+    assert values["backlog_wall"] > 0
+
+
+ONLY_OF_A_STREAM = {"wall", "sent_p50", "sent_p95", "sent_p99"}
+ONLY_OF_A_BACKLOG = {"backlog_wall", "fresh_p50"}
+
+
 def test_every_figure_of_every_run_was_observed_and_is_plausible(raw: dict) -> None:
     for run in raw["runs"]:
         values = run["values"]
         assert values.keys() == {figure.key for figure in FIGURES}
-        assert all(value is not None and math.isfinite(value) and value >= 0 for value in values.values())
-        assert 0 < values["sent_p50"] <= values["sent_p95"] <= values["wall"]
-        assert 0 < values["patch_audit_p50"] <= values["patch_audit_p95"]
+        missing = {key for key, value in values.items() if value is None}
+        assert missing == (ONLY_OF_A_STREAM if run["load"] == "backlog" else ONLY_OF_A_BACKLOG)
+        assert all(math.isfinite(value) and value >= 0 for value in values.values() if value is not None)
+        if run["load"] != "backlog":
+            assert 0 < values["sent_p50"] <= values["sent_p95"] <= values["sent_p99"] <= values["wall"]
+        assert 0 < values["patch_audit_p50"] <= values["patch_audit_p95"] <= values["patch_audit_p99"]
         assert values["operator_cpu"] > 0
         assert values["apiserver_cpu"] > 0
-        assert values["operator_rss"] > 10
+        assert 10 < values["operator_rss"] <= values["operator_peak"]
+
+
+def test_a_rate_is_kept_whatever_the_server_does() -> None:
+    began = time.monotonic()
+    assert list(paced("abc", per_minute=600)) == ["a", "b", "c"]
+    assert time.monotonic() - began >= 0.2
 
 
 def test_the_standard_s_examples_cost_what_the_standard_says(raw: dict) -> None:
@@ -87,7 +113,9 @@ def test_the_report_has_a_row_for_every_figure_and_names_no_machine(report: Path
         assert f"| {figure.title}" in text
     for saved in ("4 → 1 (75 %)", "7 → 1 (86 %)", "10 → 1 (90 %)"):
         assert saved in text
-    assert "python -m benchmarks --notifications 5 --repetitions 1 --report report.md" in text
+    assert (
+        "python -m benchmarks --load burst --load backlog --notifications 5 --repetitions 1 --report report.md" in text
+    )
     assert f"Kubernetes {raw['versions']['kubernetes']}, etcd {raw['versions']['etcd']}" in text
     for private in (socket.gethostname(), str(report.parent), str(Path.home())):
         assert private not in text + json.dumps(raw)
@@ -95,7 +123,7 @@ def test_the_report_has_a_row_for_every_figure_and_names_no_machine(report: Path
 
 def test_tables_of_the_report_are_whole(report: Path) -> None:
     tables = re.findall(r"(?:^\|.*\|\n)+", report.read_text(), re.MULTILINE)
-    assert len(tables) == 2
+    assert len(tables) == 3
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -153,7 +181,8 @@ def test_a_quantile_lies_between_the_extremes_and_0_and_1_are_they(values: list[
 
 def test_the_report_warns_when_others_used_the_cores() -> None:
     def report(others: float) -> str:
-        results = Results(1, 1, 1, MACHINE, {"kubernetes": "1", "etcd": "3"}, [Run(0, "atomic", {"others": others})])
+        runs = [Run("burst", 0, "atomic", {"others": others})]
+        results = Results((BURST,), 1, MACHINE, {"kubernetes": "1", "etcd": "3"}, runs)
         results.examples = [Counted(each.name, mode.name, 1, 0, 1.0) for each in EXAMPLES for mode in MODES]
         return render(results, "bench")
 
@@ -163,7 +192,7 @@ def test_the_report_warns_when_others_used_the_cores() -> None:
 
 def test_ratios_are_taken_within_a_round_so_that_a_slow_round_does_not_show() -> None:
     seconds = {(0, "a"): 1, (0, "b"): 2, (1, "a"): 10, (1, "b"): 20, (2, "a"): 1, (2, "b"): 4}
-    runs = [Run(number, mode, {"wall": value}) for (number, mode), value in seconds.items()]
+    runs = [Run("burst", number, mode, {"wall": value}) for (number, mode), value in seconds.items()]
     assert ratio(runs, "b", "wall", "a") == 2
     found = spread(runs, "b", "wall")
     assert found is not None
@@ -171,6 +200,6 @@ def test_ratios_are_taken_within_a_round_so_that_a_slow_round_does_not_show() ->
 
 
 def test_there_is_no_ratio_to_nothing() -> None:
-    runs = [Run(0, "a", {"conflicts": 0.0}), Run(0, "b", {"conflicts": 3.0})]
+    runs = [Run("burst", 0, "a", {"conflicts": 0.0}), Run("burst", 0, "b", {"conflicts": 3.0})]
     assert ratio(runs, "b", "conflicts", "a") is None
     assert spread(runs, "b", "unknown") is None

@@ -19,21 +19,25 @@ __all__ = ["OperatorProcess", "Usage", "usage_of"]
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used: CPU seconds in user and system mode, resident memory in bytes."""
+    """What a process has used: CPU seconds in user and system mode, resident memory now and at most in bytes."""
 
     user: float
     system: float
     rss: int
+    peak: int
 
 
 def usage_of(pid: int) -> Usage:
     """Usage of any running process, from /proc; ProcessLookupError if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         raise ProcessLookupError(f"cannot measure process {pid}: it has ended") from None
     tick = os.sysconf("SC_CLK_TCK")
-    return Usage(int(fields[11]) / tick, int(fields[12]) / tick, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+    rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    peak = next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), rss)
+    return Usage(int(fields[11]) / tick, int(fields[12]) / tick, rss, max(rss, peak))
 
 
 class OperatorProcess:
