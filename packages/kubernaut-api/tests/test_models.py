@@ -180,8 +180,8 @@ def test_a_circuit_breaker_appears_only_when_it_was_activated() -> None:
     assert flatten_context(NotificationContext.model_validate(block)) == {"reason": "r"}
 
 
+@pytest.mark.behaviour(71)
 def test_a_verification_block_always_yields_its_two_booleans() -> None:
-    """Behaviour 71."""
     assert flatten_context(NotificationContext.model_validate({"verification": {"assessed": False}})) == {
         "verificationAssessed": "false",
         "verificationDegraded": "false",

@@ -68,6 +68,7 @@ def test_the_api_server_stores_the_schema_as_it_is_committed(cluster: ControlPla
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(16, 17, 21)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -92,22 +93,30 @@ def test_the_api_server_stores_the_schema_as_it_is_committed(cluster: ControlPla
     ],
 )
 def test_an_invalid_spec_is_refused_with_the_fields_name(create: Create, fields: dict[str, Any], words: str) -> None:
-    """Behaviours 16, 17 and 21."""
     with pytest.raises(ApiError) as caught:
         create(**fields)
     assert caught.value.status == 422
     assert words in str(caught.value)
 
 
+@pytest.mark.behaviour(18)
 @pytest.mark.parametrize("change", [{"subject": "other"}, {"body": "other"}, {"extensions": {"a": "b"}}])
 def test_the_spec_cannot_be_changed(
     cluster: ControlPlane, namespace: str, create: Create, change: dict[str, Any]
 ) -> None:
-    """Behaviour 18."""
     before = create()
     with pytest.raises(ApiError, match=r"spec is immutable after creation \(DD-NOT-005\)"):
         cluster.api.patch(API, KIND, namespace, "nr", {"spec": change})
     assert cluster.api.get(API, KIND, namespace, "nr")["spec"] == before["spec"]
+
+
+@pytest.mark.behaviour(19)
+@pytest.mark.parametrize("name", ["Upper", "under_score", "-leading", "trailing-", "blank space", "n" * 254])
+def test_a_name_that_is_no_dns_name_is_refused(create: Create, name: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        create(name)
+    assert caught.value.status == 422
+    assert "metadata.name: Invalid value" in str(caught.value)
 
 
 def test_metadata_can_be_changed(cluster: ControlPlane, namespace: str, create: Create) -> None:
@@ -154,15 +163,39 @@ def test_an_invalid_status_is_refused_with_the_fields_name(
 # --- what is taken ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(16, 19)
 def test_the_longest_subject_and_the_longest_name_are_accepted(create: Create) -> None:
-    """Behaviours 16 and 19."""
     assert create("n" * 63, subject="é" * 500)["spec"]["subject"] == "é" * 500
 
 
+@pytest.mark.behaviour(20)
 def test_unicode_and_long_bodies_survive(create: Create) -> None:
-    """Behaviour 20."""
     body = "🚨 Überlast – 重大\n" * 2000
     assert create(body=body)["spec"]["body"] == body
+
+
+ENUMS = {
+    "type": ["Escalation", "Simple", "StatusUpdate", "Approval", "ManualReview", "Completion"],
+    "priority": ["Critical", "High", "Medium", "Low"],
+    "reviewSource": ["AIAnalysis", "WorkflowExecution", "RoutingEngine"],
+}
+
+
+@pytest.mark.behaviour(10, 21)
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in ENUMS.items() for value in values])
+def test_every_word_of_an_enum_is_stored_as_it_is_written(create: Create, field: str, value: str) -> None:
+    assert create(**{field: value})["spec"][field] == value
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"maxAttempts": 1, "initialBackoffSeconds": 1, "backoffMultiplier": 1, "maxBackoffSeconds": 60},
+        {"maxAttempts": 10, "initialBackoffSeconds": 300, "backoffMultiplier": 10, "maxBackoffSeconds": 3600},
+    ],
+)
+def test_both_ends_of_each_range_are_accepted(create: Create, policy: dict[str, int]) -> None:
+    assert create(retryPolicy=policy)["spec"]["retryPolicy"] == policy
 
 
 def test_an_object_without_a_spec_is_legal(cluster: ControlPlane, namespace: str) -> None:
@@ -171,8 +204,8 @@ def test_an_object_without_a_spec_is_legal(cluster: ControlPlane, namespace: str
     assert NotificationRequest.model_validate(stored).spec.subject == ""
 
 
+@pytest.mark.behaviour(22)
 def test_an_empty_retry_policy_is_filled_in(create: Create) -> None:
-    """Behaviour 22."""
     assert create(retryPolicy={})["spec"]["retryPolicy"] == {
         "maxAttempts": 5,
         "initialBackoffSeconds": 30,

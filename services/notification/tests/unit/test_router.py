@@ -31,14 +31,14 @@ TREE = """
   {match: {severity: critical}, receiver: E}]}"""
 
 
+@pytest.mark.behaviour(59)
 def test_the_first_matching_rule_wins() -> None:
-    """Behaviour 59."""
     assert receivers_of(TREE, severity="critical") == ["B"]
     assert receivers_of(TREE, severity="warning") == ["D"]
 
 
+@pytest.mark.behaviour(59)
 def test_nothing_matching_goes_to_the_root_receiver() -> None:
-    """Behaviour 59."""
     assert receivers_of(TREE, severity="info") == ["A"]
     assert receivers_of(TREE) == ["A"]
 
@@ -54,22 +54,22 @@ def test_the_roots_own_matchers_are_not_asked() -> None:
 CONTINUED = "{{receiver: E, routes: [{{receiver: A, continue: {0}}}, {{receiver: B, continue: {0}}}, {{receiver: C}}]}}"
 
 
+@pytest.mark.behaviour(60)
 def test_continue_collects_until_a_rule_without_it() -> None:
-    """Behaviour 60."""
     assert receivers_of(CONTINUED.format("true")) == ["A", "B", "C"]
     assert receivers_of(CONTINUED.format("false")) == ["A"]
 
 
+@pytest.mark.behaviour(61)
 def test_a_match_without_continue_ends_the_list_there() -> None:
-    """Behaviour 61."""
     assert receivers_of("{receiver: E, routes: [{receiver: A, continue: true}, {receiver: B}, {receiver: C}]}") == [
         "A",
         "B",
     ]
 
 
+@pytest.mark.behaviour(62)
 def test_a_receiver_that_matches_twice_counts_once() -> None:
-    """Behaviour 62."""
     route = "{receiver: E, routes: [{receiver: A, continue: true}, {receiver: B, continue: true}, {receiver: A}]}"
     assert receivers_of(route) == ["A", "B"]
 
@@ -144,8 +144,8 @@ def keys(receiver: str) -> list[str]:
     return [entry.key for entry in channel_entries(config.receivers[0])]
 
 
+@pytest.mark.behaviour(63)
 def test_a_credentialed_channel_is_keyed_by_its_receiver() -> None:
-    """Behaviour 63."""
     assert keys("consoleConfigs: [{}], slackConfigs: [{credentialRef: c}]") == ["slack:r", "console"]
 
 
@@ -169,14 +169,15 @@ def test_a_switched_off_entry_counts_all_the_same() -> None:
     assert keys("consoleConfigs: [{enabled: false}], logConfigs: [{enabled: false}]") == ["console", "log"]
 
 
+@pytest.mark.behaviour(65)
 def test_two_receivers_with_slack_have_keys_of_their_own(make_nr: Callable[..., NotificationRequest]) -> None:
-    """Behaviour 65."""
     route = "{receiver: E, routes: [{receiver: A, continue: true}, {receiver: B}]}"
     assert router(route).resolve(make_nr()).channels == ("slack:A", "slack:B")
 
 
+@pytest.mark.behaviour(69)
 def test_overlapping_receivers_give_a_channel_once(make_nr: Callable[..., NotificationRequest]) -> None:
-    """Behaviour 69, and what the live system counts twice."""
+    """And what the live system counts twice."""
     receivers = """receivers:
 - {name: A, slackConfigs: [{credentialRef: c}], consoleConfigs: [{}]}
 - {name: B, consoleConfigs: [{}], logConfigs: [{}]}"""
@@ -192,10 +193,10 @@ def test_of_two_receivers_with_one_name_the_last_counts(make_nr: Callable[..., N
     assert [entry.key for entry in router("{receiver: A}", receivers).entries()] == ["file"]
 
 
+@pytest.mark.behaviour(68)
 def test_without_a_file_everything_goes_to_the_console_and_counts_as_matched(
     make_nr: Callable[..., NotificationRequest],
 ) -> None:
-    """Behaviour 68."""
     resolution = Router(DEFAULT_CONFIG).resolve(make_nr())
     assert (resolution.receivers, resolution.channels, resolution.fallback) == (
         ("console-fallback",),
@@ -204,10 +205,10 @@ def test_without_a_file_everything_goes_to_the_console_and_counts_as_matched(
     )
 
 
+@pytest.mark.behaviour(70)
 def test_attributes_come_from_spec_context_and_extensions_in_this_order(
     make_nr: Callable[..., NotificationRequest],
 ) -> None:
-    """Behaviour 70."""
     spec: dict[str, Any] = {
         "type": "ManualReview",
         "severity": "critical",
@@ -228,8 +229,8 @@ def test_attributes_come_from_spec_context_and_extensions_in_this_order(
     }
 
 
+@pytest.mark.behaviour(71)
 def test_an_assessment_that_failed_is_an_attribute(make_nr: Callable[..., NotificationRequest]) -> None:
-    """Behaviour 71."""
     assert attributes_of(make_nr(context={"verification": {"assessed": False}}))["verificationAssessed"] == "false"
     assert "verificationAssessed" not in attributes_of(make_nr(context={}))
 

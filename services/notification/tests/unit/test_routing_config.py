@@ -52,6 +52,7 @@ def test_inline_secrets_are_shown_in_no_representation() -> None:
     assert "p4ss" not in shown
 
 
+@pytest.mark.behaviour(58)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -74,23 +75,23 @@ def test_inline_secrets_are_shown_in_no_representation() -> None:
     ],
 )
 def test_a_wrong_file_is_refused_with_file_and_key(text: str, problem: str) -> None:
-    """Behaviour 58."""
     (line,) = problems(text)
     assert line.startswith("cannot load routing file /etc/routing.yaml: ")
     assert problem in line
 
 
+@pytest.mark.behaviour(72)
 @pytest.mark.parametrize("pattern", ["(", "a**", "(?=look)", r"(a)\1"])
 def test_an_invalid_pattern_is_refused(pattern: str) -> None:
-    """Behaviour 72. Look-around and back-references are not RE2."""
+    """Look-around and back-references are not RE2."""
     (line,) = problems(f"route: {{routes: [{{matchRe: {{type: '{pattern}'}}}}]}}\nreceivers: [{{name: a}}]")
     assert "route.routes[0].matchRe.type" in line
     assert "is not a valid RE2 pattern" in line
 
 
+@pytest.mark.behaviour(64, 66)
 @pytest.mark.parametrize("kind", ["slackConfigs", "pagerdutyConfigs", "teamsConfigs"])
 def test_an_http_channel_needs_a_credential_reference(kind: str) -> None:
-    """Behaviours 64 and 66."""
     (line,) = problems(f"route: {{receiver: a}}\nreceivers: [{{name: a, {kind}: [{{credentialRef: ''}}]}}]")
     assert f"receivers[0].{kind}[0].credentialRef is empty; name a file" in line
 

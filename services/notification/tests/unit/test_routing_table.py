@@ -21,13 +21,13 @@ def root(table: RoutingTable) -> str:
     return table.router.config.route.receiver
 
 
+@pytest.mark.behaviour(68)
 def test_it_starts_with_the_console() -> None:
-    """Behaviour 68."""
     assert root(RoutingTable()) == "console-fallback"
 
 
+@pytest.mark.behaviour(67)
 def test_a_new_file_replaces_the_table_and_is_told() -> None:
-    """Behaviour 67."""
     seen: list[Router] = []
     table = RoutingTable()
     table.follow(seen.append)
@@ -38,18 +38,18 @@ def test_a_new_file_replaces_the_table_and_is_told() -> None:
     assert seen[-1] is table.router
 
 
+@pytest.mark.behaviour(68)
 @pytest.mark.parametrize("empty", ["", "  \n\n"])
 def test_a_file_without_content_changes_nothing(empty: str) -> None:
-    """Behaviour 68."""
     table = RoutingTable()
     table.load(ONE, "f")
     assert table.load(empty, "f") is False
     assert root(table) == "a"
 
 
+@pytest.mark.behaviour(66)
 @pytest.mark.parametrize("bad", ["route: [", "route: {receiver: zz}\nreceivers: [{name: a}]", "nonsense"])
 def test_a_wrong_file_keeps_the_last_good_table(bad: str) -> None:
-    """Behaviour 66."""
     table = RoutingTable()
     table.load(ONE, "f")
     with pytest.raises(RoutingError):
@@ -57,8 +57,8 @@ def test_a_wrong_file_keeps_the_last_good_table(bad: str) -> None:
     assert root(table) == "a"
 
 
+@pytest.mark.behaviour(73)
 def test_all_missing_credentials_are_named(tmp_path: Path) -> None:
-    """Behaviour 73."""
     (tmp_path / "two").write_text("x")
     table = RoutingTable(CredentialStore(tmp_path))
     with pytest.raises(RoutingError, match=r"credentialRef one, three; add a file"):
