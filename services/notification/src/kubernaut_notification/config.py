@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from kubernaut_runtime.durations import Duration, parse_duration
+from kubernaut_runtime.durations import Duration, PositiveDuration, parse_duration
 from kubernaut_runtime.sections import ConfigModel, ControllerConfig
 
 DEFAULT_CONFIG_PATH = Path("/etc/notification/config.yaml")
@@ -78,14 +78,33 @@ class CredentialsSection(ConfigModel):
     dir: Path = Path("/etc/notification/credentials/")
 
 
+class CircuitBreakerSection(ConfigModel):
+    """`delivery.circuitBreaker`: when a receiver on the network is left alone; one breaker per channel key.
+
+    `failures` retryable failures in a row, within `window` seconds, open it for `open_for` seconds; then
+    `half_open_probes` calls are let through at once, and as many successes close it.
+    """
+
+    failures: int = Field(default=3, ge=1)
+    window: PositiveDuration = 10.0
+    open_for: PositiveDuration = 30.0
+    half_open_probes: int = Field(default=2, ge=1)
+
+
 class DeliverySection(ConfigModel):
-    """`delivery`: the channels."""
+    """`delivery`: the channels, and how many calls may be under way at once.
+
+    `max_concurrent_channels` bounds the calls of one notification, `max_calls_per_channel` those to one receiver.
+    """
 
     console: ConsoleSection = Field(default_factory=ConsoleSection)
     file: FileSection = Field(default_factory=FileSection)
     log: LogSection = Field(default_factory=LogSection)
     slack: SlackSection = Field(default_factory=SlackSection)
     credentials: CredentialsSection = Field(default_factory=CredentialsSection)
+    circuit_breaker: CircuitBreakerSection = Field(default_factory=CircuitBreakerSection)
+    max_concurrent_channels: int = Field(default=8, ge=1, le=100)
+    max_calls_per_channel: int = Field(default=32, ge=1, le=1000)
 
 
 class NotificationConfig(ControllerConfig):
