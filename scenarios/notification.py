@@ -20,7 +20,7 @@ from kubernaut_testing.entries import Entry
 from kubernaut_testing.invariants import Contract
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import FaultProxy
-from kubernaut_testing.receivers import WebhookReceiver
+from kubernaut_testing.receivers import Received, WebhookReceiver
 
 ROLE = Path(__file__).parents[1] / "services" / "notification" / "deploy" / "role.yaml"
 PROGRAM = "kubernaut-notification"
@@ -52,6 +52,17 @@ def _counters(status: Mapping[str, Any]) -> dict[str, int]:
     return {name: number for name, number in counted.items() if number}
 
 
+def _timelines(status: Mapping[str, Any]) -> list[list[str]]:
+    """Accepted, begun, the attempts of one channel, ended; channels of one pass are called side by side."""
+    attempts = status.get("deliveryAttempts") or []
+    before, after = [status.get("queuedAt"), status.get("processingStartedAt")], [status.get("completionTime")]
+    found = []
+    for channel in sorted({attempt["channel"] for attempt in attempts}) or [""]:
+        ends = [attempt["timestamp"] for attempt in attempts if attempt["channel"] == channel]
+        found.append([time for time in (*before, *ends, *after) if time])
+    return found
+
+
 def _announcement(status: Mapping[str, Any]) -> str | None:
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
     return conditions["Delivering"]["message"] if "Delivering" in conditions else None
@@ -72,6 +83,7 @@ CONTRACT = Contract(
     attempt_id=lambda attempt: (attempt["channel"], attempt["attempt"]),
     attempt_time=lambda attempt: attempt["timestamp"],
     counters=_counters,
+    timelines=_timelines,
     also_durable=lambda before, after: _announcement(before) != _announcement(after),
 )
 """What a NotificationRequest's status means, for the invariant checker; written apart from the service's own tables."""
@@ -192,12 +204,11 @@ class NotificationSite:
         return sorted(self.output.glob(f"notification-{name}-????????-??????.??????.json"))
 
     def slack_messages(self, subject: str) -> list[dict[str, Any]]:
-        """The Slack payloads that were accepted and have this subject in their header, behind the priority's sign."""
+        """The Slack payloads that were accepted and have this subject in their header."""
         return [
             message.json
             for message in self.receiver.to("/slack")
-            if 200 <= message.answer.status < 300
-            and message.json["blocks"][0]["text"]["text"].partition(" ")[2] == subject
+            if 200 <= message.answer.status < 300 and slack_subject(message) == subject
         ]
 
     def console_messages(self, subject: str) -> list[str]:
@@ -240,6 +251,11 @@ class NotificationSite:
         """The attempts, as (channel, number), whose outcome Events told as unknown."""
         told = (UNKNOWN.match(event["message"]) for event in self.events(name, "DeliveryOutcomeUnknown"))
         return {(match["channel"], int(match["number"])) for match in told if match}
+
+
+def slack_subject(request: Received) -> str:
+    """The subject in the header of a Slack message, behind the priority's sign."""
+    return str(request.json["blocks"][0]["text"]["text"]).partition(" ")[2]
 
 
 UNKNOWN = re.compile(r"Attempt (?P<number>\d+) on channel (?P<channel>\S+) was announced and has no result")

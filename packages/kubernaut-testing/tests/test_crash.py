@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,11 @@ from kubernaut_testing import (
     assert_quiet,
     eventually,
 )
-from kubernaut_testing.crash import CrashPoint
+from kubernaut_testing.crash import REFERENCE, CrashPoint
+from kubernaut_testing.faultsweep import Fault, FaultPoint, FaultSweep
+from kubernaut_testing.histories import assert_same_history, history_of
+from kubernaut_testing.proxy import Before, ResetBefore
+from kubernaut_testing.writes import Writes
 
 from .conftest import Widgets
 
@@ -44,7 +49,10 @@ def receiver() -> Iterator[WebhookReceiver]:
 def operator_on(
     control_plane: ControlPlane, fault_proxy: FaultProxy, widgets: Widgets, receiver: WebhookReceiver
 ) -> Callable[..., object]:
-    rules = [{"apiGroups": ["example.com"], "resources": ["widgets", "widgets/status"], "verbs": ["list", "patch"]}]
+    rules = [
+        {"apiGroups": ["example.com"], "resources": ["widgets", "widgets/status"], "verbs": ["list", "patch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]},
+    ]
     control_plane.service_account(widgets.namespace, "tiny", rules=rules)
     # Discovery is asked for as any authenticated user.
     path = fault_proxy.kubeconfig_for(control_plane.kubeconfig_for(widgets.namespace, "tiny"))
@@ -93,6 +101,130 @@ def test_a_right_operator_survives_a_kill_on_both_sides_of_every_write(
     ]
     # Killed between the effect and its record, it is made again: under the same identity.
     assert effects(receiver, CrashPoint(3, "before").name) == ["1", "1"]
+
+
+def children(widgets: Widgets, name: str) -> list[str]:
+    made = widgets.control_plane.api.list("v1", "ConfigMap", widgets.namespace)
+    owned = [one["metadata"] for one in made if one["metadata"].get("ownerReferences")]
+    return [meta["name"] for meta in owned if meta["ownerReferences"][0]["name"] == name]
+
+
+PARENT = Contract(transitions=CONTRACT.transitions, writer=CONTRACT.writer, attempts=CONTRACT.attempts)
+"""The effect of a parent is its child, so it has no counter."""
+
+
+def sweep_of_a_parent(
+    fault_proxy: FaultProxy, operator: OperatorProcess, widgets: Widgets, ledger: RequestLedger
+) -> list[tuple[int, str]]:
+    """What a service with children writes to sweep its crash points; the child's creation is one of them."""
+    contract = replace(PARENT, attempt_id=lambda attempt: attempt["number"])
+
+    def check(name: str) -> None:
+        obj = f"widgets/{widgets.namespace}/{name}"
+        seen = children(widgets, name)
+        assert_invariants(ledger, obj, contract, effects=seen)
+        reference = history_of(ledger, f"widgets/{widgets.namespace}/{REFERENCE}", contract)
+        assert history_of(ledger, obj, contract).phases == reference.phases
+
+    outcomes = CrashSweep(fault_proxy, operator, writes=Writes("widgets", children=["configmaps"]), timeout=20).run(
+        create=widgets.create, converged=lambda name: phase(widgets, name) == "Done", check=check
+    )
+    return [(one.point.index, one.point.side) for one in outcomes]
+
+
+def test_a_kill_between_a_child_s_creation_and_the_status_write_is_a_point_of_its_own(
+    operator_on: Callable[..., Iterator[OperatorProcess]],
+    fault_proxy: FaultProxy,
+    widgets: Widgets,
+    ledger: RequestLedger,
+) -> None:
+    """Fault 3: the child's name is derived, so it is found again; Pending, Working, the child, its record, Done."""
+    with operator_on("--parent") as operator:
+        points = sweep_of_a_parent(fault_proxy, operator, widgets, ledger)
+    # Killed after the child's creation, it asks for it again: the life is one write longer.
+    assert points == [(index, side) for index in (1, 2, 3, 4, 5) for side in ("before", "after")]
+
+
+def test_a_child_that_is_made_twice_is_found_out(
+    operator_on: Callable[..., Iterator[OperatorProcess]],
+    fault_proxy: FaultProxy,
+    widgets: Widgets,
+    ledger: RequestLedger,
+) -> None:
+    with (
+        operator_on("--parent", "--careless") as operator,
+        pytest.raises(
+            AssertionError, match=r"before write 3: (.|\n)*I3: effect crash-\S+ belongs to no recorded attempt"
+        ),
+    ):
+        sweep_of_a_parent(fault_proxy, operator, widgets, ledger)
+
+
+def test_of_two_replicas_the_one_that_works_is_killed_and_the_other_goes_on(
+    operator_on: Callable[..., Iterator[OperatorProcess]],
+    fault_proxy: FaultProxy,
+    widgets: Widgets,
+    receiver: WebhookReceiver,
+    ledger: RequestLedger,
+) -> None:
+    """The second replica stands by while the first one lives: it is paused until the kill."""
+    with operator_on() as first, operator_on() as second:
+        pair = [first, second]
+        second.pause()
+
+        def leader() -> OperatorProcess:
+            working = pair[0]
+            pair.reverse()
+            pair[0].resume()
+            return working
+
+        def converged(name: str) -> bool:
+            return phase(widgets, name) == "Done"
+
+        sweep = CrashSweep(fault_proxy, first, resource="widgets", leader=leader, sides=("after",), timeout=20)
+        outcomes = sweep.run(widgets.create, converged)
+        assert [one.point.index for one in outcomes] == [1, 2, 3, 4]
+        assert (first.starts, second.starts) == (3, 3)
+        assert first.running
+        assert second.running
+
+
+def test_each_fault_meets_an_object_of_its_own_at_each_write(
+    operator_on: Callable[..., Iterator[OperatorProcess]],
+    fault_proxy: FaultProxy,
+    widgets: Widgets,
+    receiver: WebhookReceiver,
+    ledger: RequestLedger,
+) -> None:
+    def check(point: FaultPoint) -> None:
+        obj, reference = (f"widgets/{widgets.namespace}/{name}" for name in (point.name, REFERENCE))
+        if point.fault == "deleted":
+            assert ledger.phases(obj)[-1] == ["", "Pending", "Working", "Working"][point.index - 1]
+            return
+        assert_same_history(history_of(ledger, reference, CONTRACT), history_of(ledger, obj, CONTRACT))
+        assert_invariants(ledger, obj, CONTRACT)
+
+    deleted = Fault("deleted", lambda: Before(lambda r: widgets.delete(r.name)), ended=lambda name: True)
+    with operator_on() as operator:
+        points = FaultSweep(fault_proxy, Writes("widgets"), timeout=20).run(
+            [Fault("reset", ResetBefore), deleted],
+            create=widgets.create,
+            converged=lambda name: phase(widgets, name) == "Done",
+            check=check,
+        )
+        assert operator.starts == 1
+    assert [(one.fault, one.index) for one in points] == [(f, k) for f in ("reset", "deleted") for k in (1, 2, 3, 4)]
+
+
+def test_a_fault_that_is_never_met_fails_the_sweep(
+    operator_on: Callable[..., Iterator[OperatorProcess]], fault_proxy: FaultProxy, widgets: Widgets
+) -> None:
+    with operator_on(), pytest.raises(AssertionError, match="unmet at write 1: the rule was applied 0 times"):
+        FaultSweep(fault_proxy, Writes("widgets"), timeout=2).run(
+            [Fault("unmet", ResetBefore)],
+            create=lambda name: widgets.create("another" if name.startswith("unmet-1") else name),
+            converged=lambda name: phase(widgets, name) == "Done",
+        )
 
 
 def test_an_operator_that_forgets_what_it_sent_is_found_out(

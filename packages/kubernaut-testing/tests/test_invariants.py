@@ -1,18 +1,23 @@
 """The invariant checker on audit logs written by hand: what it must see, and what it must not."""
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubernaut_testing.invariants import Contract, check_history
+from kubernaut_testing.invariants import Contract, assert_survived, check_history
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.process import OperatorProcess
 
 CONTRACT = Contract(transitions={"": {"Open"}, "Open": {"Done"}, "Done": set()}, writer="widgeter")
 
 
-def write(code: int, request: dict[str, Any] | None, version: int = 0, phase: str = "Open") -> dict[str, Any]:
+def write(
+    code: int, request: dict[str, Any] | None, version: int = 0, phase: str = "Open", **status: str
+) -> dict[str, Any]:
     event = {
         "auditID": f"{code}-{version}",
         "stage": "ResponseComplete",
@@ -28,15 +33,15 @@ def write(code: int, request: dict[str, Any] | None, version: int = 0, phase: st
     if version:
         event["responseObject"] = {
             "metadata": {"uid": "u", "resourceVersion": str(version), "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "status": {"phase": phase},
+            "status": {"phase": phase, **status},
         }
     return event
 
 
-def violations(folder: Path, *events: dict[str, Any]) -> list[str]:
+def violations(folder: Path, *events: dict[str, Any], contract: Contract = CONTRACT) -> list[str]:
     log = folder / "audit.log"
     log.write_text("".join(json.dumps(event) + "\n" for event in events))
-    return [str(found) for found in check_history(RequestLedger(log), "widgets/ns/w", CONTRACT)]
+    return [str(found) for found in check_history(RequestLedger(log), "widgets/ns/w", contract)]
 
 
 CONDITIONAL = {"metadata": {"resourceVersion": "1"}, "status": {"phase": "Open"}}
@@ -59,3 +64,23 @@ def test_a_write_that_was_refused_before_its_body_was_read_is_not_judged(tmp_pat
 def test_an_illegal_edge_is_a_violation(tmp_path: Path) -> None:
     found = violations(tmp_path, write(200, CONDITIONAL, 2, "Done"), write(200, CONDITIONAL, 3, "Open"))
     assert found[0].startswith("I2: illegal edge 'Done' -> 'Open'")
+
+
+@pytest.mark.parametrize(("opened", "wrong"), [("2026-01-01T00:00:05Z", False), ("2026-01-01T01:00:00.5Z", True)])
+def test_a_time_before_the_one_that_it_follows_is_a_violation(opened: str, wrong: bool, tmp_path: Path) -> None:
+    timed = replace(CONTRACT, timelines=lambda status: [[status["opened"], status["closed"]]])
+    version = write(200, CONDITIONAL, 2, opened=opened, closed="2026-01-01T00:00:05Z")
+    found = violations(tmp_path, version, contract=timed)
+    assert [text.partition(" from ")[0] for text in found] == ["I2: time goes backwards"] * wrong
+
+
+def test_a_process_that_ended_restarted_or_grew_has_not_survived() -> None:
+    with OperatorProcess([sys.executable, "-c", "import time; time.sleep(60)"], name="sleeper") as process:
+        assert_survived(process)
+        with pytest.raises(AssertionError, match=r"I8: sleeper holds \d+ MiB, allowed are -1"):
+            assert_survived(process, megabytes=-1)
+        with pytest.raises(AssertionError, match="I8: sleeper was started 1 times, not 2"):
+            assert_survived(process, starts=2)
+        process.kill()
+        with pytest.raises(AssertionError, match="I8: sleeper ended with code -9"):
+            assert_survived(process)

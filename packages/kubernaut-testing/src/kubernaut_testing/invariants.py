@@ -4,13 +4,15 @@ A service says what its status means in a ``Contract``; the checks are the same 
 
 I1  one durable change (a transition, or recorded attempts) for each accepted status write, and the reverse:
     a write that changed nothing durable, an attempt recorded twice or lost again is a violation.
-I2  only legal phase edges, in resourceVersion order.
+I2  only legal phase edges, in resourceVersion order, and times that never go backwards within an object.
 I3  each external effect once for each attempt, unless the attempt was told as unknown and made again under the
     same identity; each attempt that succeeded has its effect.
 I4  counters are what the arrays say, in every stored version.
+I5  it converges after the fault has ended: ``eventually``, in the test.
 I6  at rest nothing is written: ``assert_quiet``.
 I7  no life of a name is written with another life's state: each write is conditional on a resourceVersion, and a
     new life begins from an empty status and with attempts of its own time.
+I8  the process went on, or restarted itself, and its memory is bounded: ``assert_survived``.
 """
 
 from __future__ import annotations
@@ -23,9 +25,18 @@ from typing import Any
 
 from kubernaut_testing.entries import ObjectLike, Version, agent_matches
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.process import OperatorProcess
 from kubernaut_testing.waiting import stays
 
-__all__ = ["Contract", "Violation", "assert_invariants", "assert_quiet", "check_effects", "check_history"]
+__all__ = [
+    "Contract",
+    "Violation",
+    "assert_invariants",
+    "assert_quiet",
+    "assert_survived",
+    "check_effects",
+    "check_history",
+]
 
 StatusMap = Mapping[str, Any]
 Attempt = Mapping[str, Any]
@@ -37,6 +48,10 @@ def _no_attempts(status: StatusMap) -> Sequence[Attempt]:
 
 def _no_counters(status: StatusMap) -> Mapping[str, int]:
     return {}
+
+
+def _no_times(status: StatusMap) -> Sequence[Sequence[str]]:
+    return ()
 
 
 def _nothing_else(before: StatusMap, after: StatusMap) -> bool:
@@ -56,6 +71,7 @@ class Contract:
         attempt_time: RFC 3339 time of an attempt, for I7; None leaves that out.
         succeeded: whether an attempt claims that its effect took place.
         counters: the counters that a status must have, by field name, worked out from its arrays.
+        timelines: RFC 3339 times (UTC) of a status; in each sequence none may be before the one that it follows.
         also_durable: further changes that deserve a write, beside phase and attempts.
     """
 
@@ -67,6 +83,7 @@ class Contract:
     attempt_time: Callable[[Attempt], str] | None = None
     succeeded: Callable[[Attempt], bool] = lambda attempt: attempt.get("status") == "success"
     counters: Callable[[StatusMap], Mapping[str, int]] = _no_counters
+    timelines: Callable[[StatusMap], Sequence[Sequence[str]]] = _no_times
     also_durable: Callable[[StatusMap, StatusMap], bool] = _nothing_else
 
 
@@ -159,6 +176,16 @@ def assert_quiet(read: Callable[[], Iterable[Mapping[str, Any]]], *, seconds: fl
     stays(versions, seconds=seconds)
 
 
+def assert_survived(process: OperatorProcess, *, starts: int = 1, megabytes: int = 200) -> None:
+    """I8: it runs, has been started just so often, and holds no more memory than ``megabytes``."""
+    if not process.running:
+        raise AssertionError(f"I8: {process.name} ended with code {process.returncode}")
+    if process.starts != starts:
+        raise AssertionError(f"I8: {process.name} was started {process.starts} times, not {starts}")
+    if (used := process.usage().rss >> 20) > megabytes:
+        raise AssertionError(f"I8: {process.name} holds {used} MiB, allowed are {megabytes}")
+
+
 def _lives(history: Sequence[Version]) -> list[list[Version]]:
     lives: dict[str, list[Version]] = {}
     for version in history:
@@ -212,6 +239,12 @@ def _check_version(version: Version, contract: Contract) -> list[Violation]:
         Violation("I4", f"{name} is {status.get(name, 0)}, the arrays say {wanted}, at {version.resource_version}")
         for name, wanted in contract.counters(status).items()
         if status.get(name, 0) != wanted
+    ]
+    found += [
+        Violation("I2", f"time goes backwards from {earlier} to {later} at {version.resource_version}")
+        for times in contract.timelines(status)
+        for earlier, later in pairwise(times)
+        if later[:19] < earlier[:19]
     ]
     if contract.attempt_time is not None:
         created = version.body["metadata"]["creationTimestamp"]

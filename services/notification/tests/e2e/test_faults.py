@@ -7,19 +7,33 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, NotificationSite, notification
+from scenarios.notification import (
+    API_VERSION,
+    CONTRACT,
+    KIND,
+    PLURAL,
+    PROGRAM,
+    NotificationSite,
+    notification,
+    slack_subject,
+)
 
-from kubernaut_testing.invariants import assert_invariants, assert_quiet
+from kubernaut_testing.faultsweep import REFERENCE, Fault, FaultPoint, FaultSweep
+from kubernaut_testing.histories import assert_same_history, history_of
+from kubernaut_testing.invariants import assert_invariants, assert_quiet, assert_survived
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import FaultProxy, ProxiedRequest, ResetAfter, ResetBefore, Rule, Status
 from kubernaut_testing.proxy.actions import Action, Before
+from kubernaut_testing.receivers import Received
 from kubernaut_testing.rest import ApiError
 from kubernaut_testing.waiting import eventually
+from kubernaut_testing.writes import Writes
 
 pytestmark = pytest.mark.e2e
 
@@ -52,31 +66,99 @@ def errors(site: NotificationSite, name: str) -> list[dict[str, Any]]:
     ]
 
 
-# Lost ----------------------------------------------------------------------------------------------------------
+# At every write ------------------------------------------------------------------------------------------------
 
 
-def test_a_write_that_is_lost_before_or_after_its_commit_is_made_exactly_once(
+def refuse_once(request: Received) -> int:
+    """Slack's answers that make a life of four writes: Pending, Sending, Retrying, Sent."""
+    subject = slack_subject(request)
+    refused[subject] += 1
+    return 503 if refused[subject] == 1 else 200
+
+
+refused: Counter[str] = Counter()
+
+
+def test_each_fault_of_a_write_at_each_write_of_a_life_changes_nothing_that_lasts(
     make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
 ) -> None:
-    """Faults 4 and 5, at every write index, and at every third write of many objects."""
+    """Faults 4, 5, 7, 8 and 9: lost before or after its commit, or found out too late that the object has changed."""
     site = make_site(proxy=fault_proxy)
-    points = [(action, index) for action in (ResetBefore, ResetAfter) for index in (1, 2, 3)]
-    names = []
-    for action, index in points:
-        names.append(f"{action.__name__.lower()}-{index}")
-        fault_proxy.add(commits(action(), name=names[-1], nth=index))
-    storm = fault_proxy.add(commits(ResetAfter(), when=lambda request: request.name.startswith("many-"), every=3))
+    refused.clear()
+    site.receiver.default = refuse_once
+    api = site.control_plane.api
+
+    def end(request: ProxiedRequest) -> None:
+        body = {"status": {"phase": "Failed", "reason": "AllDeliveriesFailed", "message": "ended by hand"}}
+        api.patch(API_VERSION, KIND, site.namespace, request.name, body, subresource="status")
+
+    def delete(request: ProxiedRequest) -> None:
+        api.delete(API_VERSION, KIND, site.namespace, request.name)
+
+    def replace(request: ProxiedRequest) -> None:
+        delete(request)
+        api.create(notification(site.namespace, request.name, "console"))
+
+    def answered(*last: int) -> Callable[[str], bool]:
+        return lambda name: codes(site, ledger, name)[-1:] == list(last)
+
+    faults = [
+        Fault("resetbefore", ResetBefore),
+        Fault("resetafter", ResetAfter),
+        # An object can be ended from Pending on; the first write only accepts it.
+        Fault("ended", lambda: Before(end), ended=answered(409), first=2),
+        Fault("deleted", lambda: Before(delete), ended=answered(404)),
+        Fault("replaced", lambda: Before(replace)),
+    ]
+
+    def check(point: FaultPoint) -> None:
+        name, k = point.name, point.index
+        ref = site.ref(name)
+        reference = history_of(ledger, site.ref(REFERENCE), CONTRACT, effects=site.effects(REFERENCE))
+        assert_invariants(ledger, ref, CONTRACT)
+        match point.fault:
+            case "resetbefore" | "resetafter":
+                found = history_of(ledger, ref, CONTRACT, effects=site.effects(name))
+                assert_same_history(reference, found)
+                # Before: the same PATCH again. After: that meets a 409, and one GET finds that the first has landed.
+                wanted = {"patch/status": 4} if point.fault == "resetbefore" else {"patch/status": 5, "get": 1}
+                ledger.assert_requests(ref, wanted, user_agent=PROGRAM, only=True)
+            case "ended":
+                assert site.status(name)["message"] == "ended by hand"
+                assert codes(site, ledger, name) == [200] * (k - 1) + [409]
+                assert ledger.count(ref, user_agent=PROGRAM)["get"] == 1
+                assert tuple(ledger.phases(ref)) == (*reference.phases[:k], "Failed")
+            case "deleted":
+                assert codes(site, ledger, name) == [200] * (k - 1) + [404]
+                assert tuple(ledger.phases(ref)) == reference.phases[:k]
+                assert not [record for record in errors(site, name) if record["level"] == "error"]
+            case "replaced":
+                lives = {version.uid for version in ledger.history(ref)}
+                assert len(lives) == 2
+                assert [a["channel"] for a in site.status(name)["deliveryAttempts"]] == ["console"]
+                assert tuple(ledger.phases(ref)) == (*reference.phases[:k], "", "Pending", "Sending", "Sent")
+
+    sweep = FaultSweep(fault_proxy, Writes(PLURAL), timeout=40)
+    points = sweep.run(faults, site.create, site.ended, check)
+    assert len(points) == 4 * 4 + 3
+    assert site.deployment.metric("k8s_status_updates_total", result="terminal") == 3
+    assert_quiet(lambda: site.objects(), seconds=1.5)
+    assert_survived(site.deployment.process)
+
+
+def test_a_third_of_all_answers_lost_is_no_attempt_lost_and_none_twice(
+    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+) -> None:
+    """Fault 5, on many objects at once."""
+    site = make_site(proxy=fault_proxy)
+    storm = fault_proxy.add(commits(ResetAfter(), every=3))
     many = [f"many-{number}" for number in range(15)]
-    for name in [*names, *many]:
+    for name in many:
         site.create(name)
-    eventually(lambda: all(site.ended(name) for name in [*names, *many]), timeout=30)
+    eventually(lambda: all(site.ended(name) for name in many), timeout=30)
     assert storm.hits >= 15
-    assert_sent_once(site, ledger, *names, *many)
-    for name in names:
-        before = name.startswith("resetbefore")
-        # Before: the same PATCH again. After: that one meets a 409, and one GET finds that the first has landed.
-        wanted = {"patch/status": 3} if before else {"patch/status": 4, "get": 1}
-        ledger.assert_requests(site.ref(name), wanted, user_agent=PROGRAM, only=True)
+    assert_sent_once(site, ledger, *many)
+    assert_survived(site.deployment.process)
 
 
 # Raced ---------------------------------------------------------------------------------------------------------
@@ -159,56 +241,6 @@ def test_a_storm_of_foreign_writes_costs_conflicts_and_neither_attempts_nor_fore
     assert_quiet(lambda: site.objects(), seconds=1)
 
 
-def test_an_object_that_was_ended_deleted_or_replaced_meanwhile_is_left_alone(
-    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
-) -> None:
-    """Faults 7, 8 and 9: found out by the very write that records the delivery."""
-    site = make_site(proxy=fault_proxy)
-    api = site.control_plane.api
-
-    def end(request: ProxiedRequest) -> None:
-        body = {"status": {"phase": "Failed", "reason": "AllDeliveriesFailed", "message": "ended by hand"}}
-        api.patch(API_VERSION, KIND, site.namespace, request.name, body, subresource="status")
-
-    def delete(request: ProxiedRequest) -> None:
-        api.delete(API_VERSION, KIND, site.namespace, request.name)
-
-    def replace(request: ProxiedRequest) -> None:
-        delete(request)
-        api.create(notification(site.namespace, request.name, "console"))
-
-    for what, callback in (("ended", end), ("deleted", delete), ("replaced", replace)):
-        for index in (1, 2, 3):
-            fault_proxy.add(commits(Before(callback), name=f"{what}-{index}", nth=index))
-    # The first write may only accept: an object can be ended from Pending on.
-    names = [f"{what}-{index}" for what in ("ended", "deleted", "replaced") for index in (1, 2, 3)][1:]
-    for name in names:
-        site.create(name)
-
-    eventually(lambda: site.deployment.metric("k8s_status_updates_total", result="terminal") == 2)
-    for index in (2, 3):
-        name = f"ended-{index}"
-        assert site.status(name)["message"] == "ended by hand"
-        assert codes(site, ledger, name) == [200] * (index - 1) + [409]
-        assert ledger.count(site.ref(name), user_agent=PROGRAM)["get"] == 1
-    for index in (1, 2, 3):
-        name = f"deleted-{index}"
-        eventually(lambda name=name, index=index: len(codes(site, ledger, name)) == index)
-        assert codes(site, ledger, name) == [200] * (index - 1) + [404]
-        assert not [record for record in errors(site, name) if record["level"] == "error"]
-    for index in (1, 2, 3):
-        name = f"replaced-{index}"
-        eventually(lambda name=name: site.ended(name))
-        lives = {version.uid for version in ledger.history(site.ref(name))}
-        assert len(lives) == 2
-        assert [a["channel"] for a in site.status(name)["deliveryAttempts"]] == ["console"]
-        ledger.settle()
-        assert ledger.phases(site.ref(name))[-4:] == ["", "Pending", "Sending", "Sent"]
-        assert len(site.slack_messages(name)) == (index == 3), "the first life got as far as its third write"
-        assert_invariants(ledger, site.ref(name), CONTRACT)
-    assert_quiet(lambda: site.objects(), seconds=1)
-
-
 def test_an_object_that_is_replaced_while_it_waits_for_a_retry_begins_anew(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
@@ -232,8 +264,9 @@ def test_an_object_that_is_replaced_while_it_waits_for_a_retry_begins_anew(
 # Refused -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("seconds", [2, pytest.param(5, marks=pytest.mark.faults_full, id="5-full")])
 def test_a_busy_api_server_gets_the_time_that_it_asks_for_and_the_lease_stays(
-    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+    seconds: int, make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
 ) -> None:
     """Fault 10: 429 with Retry-After on status writes; other objects and the lease go on."""
     site = make_site(proxy=fault_proxy, config={"controller": ELECTION})
@@ -241,7 +274,7 @@ def test_a_busy_api_server_gets_the_time_that_it_asks_for_and_the_lease_stays(
     limited = [f"limited-{number}" for number in range(8)]
     rule = fault_proxy.add(
         commits(
-            Status(429, retry_after=2),
+            Status(429, retry_after=seconds),
             when=lambda request: request.name.startswith("limited-"),
             first=2,
             per_object=True,
@@ -257,7 +290,7 @@ def test_a_busy_api_server_gets_the_time_that_it_asks_for_and_the_lease_stays(
     for name in limited:
         tries = [r.started for r in fault_proxy.requests if r.name == name and r.verb == "patch"]
         gaps = [later - earlier for earlier, later in pairwise(tries)]
-        assert all(gap >= 2 for gap in gaps[:2]), gaps
+        assert all(gap >= seconds for gap in gaps[:2]), gaps
         ledger.assert_requests(site.ref(name), {"patch/status": 3}, user_agent=PROGRAM, only=True)
     renewals = [r.started for r in fault_proxy.requests if r.resource == "leases" and r.started >= begun]
     assert max(later - earlier for earlier, later in pairwise(renewals)) < 2, "renewed all the time"

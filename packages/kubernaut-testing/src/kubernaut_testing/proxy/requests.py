@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -87,6 +88,16 @@ class ProxiedRequest:
     def is_resume(self) -> bool:
         """Whether this is a watch that goes on from a known resourceVersion."""
         return self.verb == "watch" and self.query.get("resourceVersion", "") not in ("", "0")
+
+    @property
+    def object_name(self) -> str:
+        """The object's name; of a creation, whose path names none, the one in its body ("" if the server chooses)."""
+        if self.name or self.verb != "create":
+            return self.name
+        try:
+            return str(json.loads(self.body)["metadata"].get("name", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return ""
 
     @property
     def object_key(self) -> str:
