@@ -1,11 +1,10 @@
 """The README's budget table, run row by row and counted in the API server's audit log."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from scenarios.journeys import readme_budgets
 from scenarios.notification import CONTRACT, PROGRAM, NotificationSite
 
 from kubernaut_testing.invariants import assert_invariants
@@ -14,12 +13,7 @@ from kubernaut_testing.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
-README = Path(__file__).parents[2] / "README.md"
-ROW = re.compile(r"^\| (?P<path>[^|]+) \| (?P<patches>\d+) \| (?P<gets>\d+) \| (?P<events>\d+) \|$", re.MULTILINE)
-BUDGETS = {
-    match["path"]: tuple(int(match[name]) for name in ("patches", "gets", "events"))
-    for match in ROW.finditer(README.read_text())
-}
+BUDGETS = readme_budgets()
 
 SCENARIOS: dict[str, tuple[str, list[Any], str]] = {
     "one channel succeeds": ("console", [], "Sent"),
