@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kubernaut_runtime.backoff import Backoff
-from kubernaut_runtime.controller import Controller, ControllerMetrics, Result
+from kubernaut_runtime.controller import AWAY_PER_WORKER, Controller, ControllerMetrics, Result, leave_worker
 from kubernaut_runtime.queue import LOW, WorkQueue
 from kubernaut_status import ConflictError, ObjectKey, TooManyRequestsError
 from kubernaut_testing.clock import FakeClock
@@ -316,3 +316,92 @@ async def test_a_drain_of_an_idle_controller_ends_its_run_without_an_error(clock
     await clock.advance(0)
     assert await controller.drain(25) is True
     await asyncio.wait_for(running, 1)
+
+
+class Leaving(Passes):
+    """A reconciler whose passes over keys that begin with "a" leave their workers before they wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = []
+
+    async def reconcile(self, key):
+        if key.name.startswith("a"):
+            self.left.append(leave_worker())
+        return await super().reconcile(key)
+
+
+@pytest.fixture
+def leaving():
+    return Leaving()
+
+
+@pytest.fixture
+async def start_leaving(clock, leaving, queue):
+    controller = Controller("test", leaving, queue, clock=clock)
+    task = asyncio.create_task(controller.run())
+    await clock.advance(0)
+    yield controller
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    queue.shut_down()
+
+
+async def test_a_pass_that_left_its_worker_goes_on_and_the_worker_takes_the_next_key(
+    start_leaving, queue, leaving, clock
+):
+    gate = leaving.script[A] = asyncio.Event()
+    queue.add(A)
+    queue.add(B)
+    await clock.advance(0)
+    assert (leaving.calls, start_leaving.running) == ([A, B], {A})
+    queue.add(A)
+    queue.add(C)
+    await clock.advance(0)
+    assert leaving.calls == [A, B, C], "a key that is away is not given to a second worker"
+    gate.set()
+    await clock.advance(0)
+    assert leaving.calls == [A, B, C, A]
+
+
+async def test_no_more_passes_leave_than_the_bound_allows_and_workers_come_back_one_for_one(
+    start_leaving, queue, leaving, clock
+):
+    keys = [ObjectKey("ns", f"a{number}") for number in range(AWAY_PER_WORKER + 3)]
+    gates = {key: asyncio.Event() for key in keys}
+    leaving.script.update(gates)
+    for key in keys:
+        queue.add(key)
+    await clock.advance(0)
+    assert leaving.left == [True] * AWAY_PER_WORKER + [False], "the next one kept the only worker"
+    gates[keys[0]].set()
+    await clock.advance(0)
+    assert len(leaving.calls) == AWAY_PER_WORKER + 1, "one that is away holds no worker that it could give back"
+    gates[keys[AWAY_PER_WORKER]].set()
+    await clock.advance(0)
+    assert leaving.left[AWAY_PER_WORKER:] == [False, True, False]
+    assert leaving.active == AWAY_PER_WORKER + 1
+
+
+async def test_a_lost_lease_and_a_drain_hold_for_passes_that_are_away(start_leaving, queue, leaving, clock):
+    leaving.script[A] = asyncio.Event()
+    queue.add(A)
+    await clock.advance(0)
+    start_leaving.pause()
+    ending = asyncio.create_task(start_leaving.abandon(2))
+    await clock.advance(2.1)
+    assert await ending is False
+    assert (leaving.active, len(queue)) == (0, 1)
+    start_leaving.resume()
+    await clock.advance(0)
+    assert leaving.calls == [A, A], "there is exactly one worker again"
+    draining = asyncio.create_task(start_leaving.drain(25))
+    await clock.advance(5)
+    assert not draining.done()
+    leaving.script[A].set()
+    await clock.advance(0)
+    assert await draining is True
+
+
+def test_outside_of_a_pass_there_is_no_worker_to_leave():
+    assert leave_worker() is False

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from kubernaut_runtime.backoff import Backoff
-from kubernaut_runtime.queue import HIGH, LOW, QueueMetrics, ShutDownError, WorkQueue
+from kubernaut_runtime.queue import FAIR_SHARE, HIGH, LOW, NEWS, Priority, QueueMetrics, ShutDownError, WorkQueue
 from kubernaut_status import ObjectKey
 from kubernaut_testing.clock import FakeClock
 
@@ -214,9 +214,6 @@ async def test_metrics_have_the_names_of_controller_runtime(clock):
     queue.shut_down()
 
 
-STEPS = ["add", "low", "after", "take", "done", "back"]
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["add", "low", "after", "take", "done", "back"]), st.sampled_from([A, B, C])))
@@ -254,6 +251,92 @@ def test_no_key_is_lost_and_none_is_worked_on_twice_at_once(steps):
         await clock.advance(2)
         taken = set(await take_all(queue))
         assert owed <= taken
+        queue.shut_down()
+
+    asyncio.run(run())
+
+
+def by_first_letter(key):
+    return {"c": Priority.CRITICAL, "h": Priority.HIGH, "m": Priority.MEDIUM, "l": Priority.LOW}[key.name[0]]
+
+
+def named(*names):
+    return [ObjectKey("ns", name) for name in names]
+
+
+async def test_the_more_urgent_key_goes_first_and_equals_go_in_their_order(clock):
+    queue = WorkQueue(clock=clock, priority=by_first_letter)
+    for key in named("l1", "m1", "c1", "h1", "c2", "m2"):
+        queue.add(key)
+    assert await take_all(queue) == named("c1", "c2", "h1", "m1", "m2", "l1")
+
+
+async def test_what_changed_goes_before_what_was_listed_unless_that_is_far_more_urgent(clock):
+    queue = WorkQueue(clock=clock, priority=by_first_letter)
+    for key in named("l1", "m1", "h1", "c1"):
+        queue.add(key, LOW)
+    for key in named("l2", "m2", "h2"):
+        queue.add(key, HIGH)
+    assert await take_all(queue) == named("h2", "c1", "m2", "h1", "l2", "m1", "l1")
+
+
+async def test_a_delayed_key_comes_with_the_urgency_that_it_has_when_it_is_due(clock):
+    urgent = {A: Priority.LOW}
+    queue = WorkQueue(clock=clock, priority=lambda key: urgent.get(key, Priority.MEDIUM))
+    queue.add_after(A, 5)
+    urgent[A] = Priority.CRITICAL
+    queue.add(B)
+    await clock.advance(5)
+    assert await take_all(queue) == [A, B]
+
+
+async def test_an_unimportant_key_is_taken_although_urgent_ones_never_end(clock):
+    """Time stands still: it is the number of keys that counts, not how long they wait."""
+    queue = WorkQueue(clock=clock, priority=by_first_letter)
+    (low,) = named("l")
+    queue.add(low, LOW)
+    for number in range(2 * FAIR_SHARE):
+        queue.add(*named(f"c{number}"))
+        if await queue.get() == low:
+            break
+    assert number == FAIR_SHARE - 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["add", "list", "take"]), st.sampled_from("chml"), st.integers(0, 5))))
+def test_every_key_is_taken_in_bounded_time_and_mostly_the_most_urgent_first(steps):
+    """A queue against its own rule: highest level first, but for each eighth, which is the oldest of the fronts."""
+
+    async def run():
+        clock = FakeClock()
+        queue = WorkQueue(clock=clock, priority=by_first_letter)
+        waiting = {}
+        limit = {}
+        taken = arrivals = 0
+        for step, letter, number in [*steps, *[("take", "c", 0)] * 30]:
+            if step == "take":
+                if not waiting:
+                    continue
+                taken += 1
+                fronts = {}
+                for key, (level, arrival, joined) in waiting.items():
+                    if level not in fronts or joined < fronts[level][0]:
+                        fronts[level] = (joined, arrival, key)
+                best = max(fronts) if taken % FAIR_SHARE else min(fronts, key=lambda level: fronts[level][1])
+                key = await queue.get()
+                queue.done(key)
+                assert key == fronts[best][2]
+                assert taken <= limit.pop(key)
+                del waiting[key]
+                continue
+            (key,) = named(f"{letter}{number}")
+            level = by_first_letter(key) + (NEWS if step == "add" else 0)
+            queue.add(key, HIGH if step == "add" else LOW)
+            arrivals += 1
+            if key not in waiting or waiting[key][0] < level:
+                waiting[key] = (level, waiting[key][1] if key in waiting else arrivals, arrivals)
+                limit[key] = taken + FAIR_SHARE * len(waiting)
+        assert not waiting
         queue.shut_down()
 
     asyncio.run(run())

@@ -4,7 +4,7 @@
 |---|---|
 | the process: flags, start, watch over, end | `run_operator`, `Operator`, `Runtime`, `StartError` |
 | the watches and what they know | `WatchEngine`, `Store`, `Sweep`, `HistoryRewoundError` |
-| the work | `Controller`, `Reconciler`, `Result`, `WorkQueue`, `Priority`, `Backoff` |
+| the work | `Controller`, `Reconciler`, `Result`, `leave_worker`, `WorkQueue`, `Priority`, `Backoff` |
 | time | `Clock`, `SystemClock` |
 | configuration | `ControllerConfig`, `load_config`, `ConfigError`, `Duration`, `PositiveDuration` |
 | files that change | `FileWatcher`, `ReloadMetrics` |
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .clock import Clock, SystemClock
     from .config import ConfigError, LoadedConfig, load_config
     from .connection import ConnectError, Connection
-    from .controller import Controller, Reconciler, Result
+    from .controller import Controller, Reconciler, Result, leave_worker
     from .durations import Duration, PositiveDuration, format_duration, parse_duration
     from .engine import WatchEngine
     from .events import EventRecorder, ObjectReference
@@ -49,7 +49,7 @@ _HOMES = {
     "clock": ("Clock", "SystemClock"),
     "config": ("ConfigError", "LoadedConfig", "load_config"),
     "connection": ("ConnectError", "Connection"),
-    "controller": ("Controller", "Reconciler", "Result"),
+    "controller": ("Controller", "Reconciler", "Result", "leave_worker"),
     "durations": ("Duration", "PositiveDuration", "format_duration", "parse_duration"),
     "engine": ("WatchEngine",),
     "events": ("EventRecorder", "ObjectReference"),
@@ -100,6 +100,7 @@ __all__ = [
     "WatchEngine",
     "WorkQueue",
     "format_duration",
+    "leave_worker",
     "load_config",
     "new_registry",
     "parse_duration",

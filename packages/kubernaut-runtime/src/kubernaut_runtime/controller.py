@@ -9,6 +9,10 @@ absorbs the echo of its own write, so `requeue_after` is what happens next.
 * Workers act only while this process leads (`pause`, `resume`) and `fence()` says that it still may;
   the fence is asked right before each pass, because a process that was stopped for a minute does not
   know yet that it was replaced. The queue keeps and dedupes what comes meanwhile.
+* A pass that waits for somebody else for long (a receiver, a busy server) may `leave_worker`: it goes on beside the
+  workers, and its worker takes the next key. Its key stays its own, and `drain` and `abandon` hold for it as for any
+  other. At most `AWAY_PER_WORKER` passes for each worker are away at once; beyond that a pass keeps its worker, which
+  bounds what the process holds in memory.
 * `drain` ends the work in order: no new pass, running ones get their time, then they are cancelled. A
   cancelled pass gives its key back; restart plus the stored status are enough to go on.
 """
@@ -18,7 +22,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -32,6 +38,20 @@ logger = logging.getLogger(__name__)
 
 _CONFLICTS = (ConflictError, ConflictsExhaustedError)
 _FENCE_RETRY = 1.0
+
+AWAY_PER_WORKER = 10
+"""Passes that may be away from their workers at once, for each worker."""
+
+_leave: ContextVar[Callable[[], bool]] = ContextVar("leave_worker")
+
+
+def leave_worker() -> bool:
+    """Let the pass that this is called in go on without its worker, for good; call it before a long wait.
+
+    Returns whether the pass holds no worker now: False if too many are away already, or outside of a pass.
+    """
+    leave = _leave.get(None)
+    return leave is not None and leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +130,8 @@ class Controller:
         self._draining = asyncio.Event()
         self._running: dict[asyncio.Task[None], ObjectKey] = {}
         self._begun: set[asyncio.Task[None]] = set()
+        self._away: set[asyncio.Task[None]] = set()
+        self._may_be_away = workers * AWAY_PER_WORKER
 
     @property
     def running(self) -> frozenset[ObjectKey]:
@@ -186,7 +208,19 @@ class Controller:
         if task not in self._begun:  # cancelled before its first step
             self.queue.give_back(key)
         self._begun.discard(task)
+        if task in self._away:
+            self._away.discard(task)
+        else:
+            self._slots.release()
+
+    def _leave_worker(self, task: asyncio.Task[None]) -> bool:
+        if task in self._away:
+            return True
+        if task not in self._running or len(self._away) >= self._may_be_away:
+            return False
+        self._away.add(task)
         self._slots.release()
+        return True
 
     async def _next(self) -> ObjectKey:
         while True:
@@ -201,6 +235,7 @@ class Controller:
     async def _pass(self, key: ObjectKey) -> None:
         this = cast("asyncio.Task[None]", asyncio.current_task())
         self._begun.add(this)
+        _leave.set(partial(self._leave_worker, this))
         metrics, name, queue = self._metrics, self.name, self.queue
         metrics.active.labels(name).inc()
         began = self._clock.monotonic()

@@ -7,10 +7,21 @@ It keeps the promises of client-go's queue, on which reconcilers are built:
 * a delayed add that is earlier than the pending one replaces it, a later one changes nothing;
 * a failing key waits longer each time (`add_rate_limited`), alone, until `forget`.
 
-Two things are its own. There are two priorities: what was just changed (HIGH) goes before what was merely
-listed at start (LOW), so that thousands of old objects do not delay a fresh one; a HIGH add lifts a key
-that waits as LOW. And taking a key drops its pending delay, because the pass that begins decides anew
-when the next one is due: an old due time must not wake a key that has since been dealt with.
+Two things are its own. Keys wait on levels, and the highest goes first. A key's level is made of two facts: what it
+is (`priority`, asked of the service: LOW to CRITICAL), and why it comes. What changed or came due (HIGH) stands
+`NEWS` levels above what was merely listed at start (LOW), so that thousands of old objects do not delay a fresh one:
+
+| | Critical | High | Medium | Low |
+|---|---|---|---|---|
+| changed or due | 5 | 4 | 3 | 2 |
+| listed | 3 | 2 | 1 | 0 |
+
+A key that waits is lifted when it is added at a higher level, never lowered. Nobody starves: one of `FAIR_SHARE` keys
+that are taken is the oldest of those in front of their levels, however low it stands. So a key that comes to its level
+as one of n that wait is taken after at most `FAIR_SHARE * n` takes, whatever comes after it.
+
+And taking a key drops its pending delay, because the pass that begins decides anew when the next one is due: an old
+due time must not wake a key that has since been dealt with.
 
 Everything happens in one event loop; no method but `get` waits.
 """
@@ -20,6 +31,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -37,16 +50,31 @@ _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
 
 _LEFTOVERS = 100
 
+NEWS = 2
+"""Levels by which what changed or came due stands above what was merely listed."""
+
+FAIR_SHARE = 8
+"""Of so many keys that are taken one is the oldest, on whatever level."""
+
 
 class Priority(IntEnum):
-    """How soon a key is taken: all HIGH before any LOW."""
+    """How urgent a key is, by what it is. As the reason of an add: LOW is a list, HIGH everything else."""
 
     LOW = 0
-    HIGH = 1
+    MEDIUM = 1
+    HIGH = 2
+    CRITICAL = 3
 
 
 LOW = Priority.LOW
 HIGH = Priority.HIGH
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    arrival: int
+    added: float
+    reason: Priority
 
 
 class ShutDownError(Exception):
@@ -79,10 +107,11 @@ class QueueMetrics:
 
 
 class WorkQueue:
-    """A deduplicating queue of object keys with delays, per-key backoff and two priorities.
+    """A deduplicating queue of object keys with delays, per-key backoff and priorities.
 
     `name` labels its metrics; `backoff` are the waits of failing keys, in seconds; `clock` is asked for
-    all times. A queue without `metrics` counts for itself only.
+    all times; `priority` says how urgent a key is, each time it is queued. A queue without `metrics` counts for
+    itself only.
     """
 
     def __init__(
@@ -92,12 +121,19 @@ class WorkQueue:
         backoff: Backoff = DEFAULT_BACKOFF,
         clock: Clock | None = None,
         metrics: QueueMetrics | None = None,
+        priority: Callable[[ObjectKey], Priority] = lambda key: Priority.MEDIUM,
     ) -> None:
         self.name = name
+        self._priority = priority
         self._clock = clock or SystemClock()
         self._backoff = backoff
         self._metrics = metrics or QueueMetrics(CollectorRegistry())
-        self._ready: dict[Priority, OrderedDict[ObjectKey, float]] = {HIGH: OrderedDict(), LOW: OrderedDict()}
+        self._ready: dict[int, OrderedDict[ObjectKey, _Waiting]] = {
+            level: OrderedDict() for level in range(Priority.CRITICAL + NEWS, -1, -1)
+        }
+        self._level: dict[ObjectKey, int] = {}
+        self._arrivals = 0
+        self._taken = 0
         self._working: dict[ObjectKey, tuple[Priority, float]] = {}
         self._again: dict[ObjectKey, tuple[Priority, float]] = {}
         self._failures: dict[ObjectKey, int] = {}
@@ -111,7 +147,7 @@ class WorkQueue:
 
     def __len__(self) -> int:
         """Keys ready to be taken: neither those being worked on nor those that are delayed."""
-        return sum(map(len, self._ready.values()))
+        return len(self._level)
 
     @property
     def working(self) -> frozenset[ObjectKey]:
@@ -173,12 +209,13 @@ class WorkQueue:
                 raise ShutDownError(f"queue {self.name!r} is shut down")
             await self._wait()
         now = self._clock.monotonic()
-        priority = HIGH if self._ready[HIGH] else LOW
-        key, added = self._ready[priority].popitem(last=False)
-        self._working[key] = (priority, now)
+        level = self._next_level()
+        key, waiting = self._ready[level].popitem(last=False)
+        del self._level[key]
+        self._working[key] = (waiting.reason, now)
         self._due.pop(key, None)
         self._metrics.depth.labels(self.name).set(len(self))
-        self._metrics.waited.labels(self.name).observe(now - added)
+        self._metrics.waited.labels(self.name).observe(now - waiting.added)
         return key
 
     def done(self, key: ObjectKey) -> None:
@@ -214,13 +251,29 @@ class WorkQueue:
             known, since = self._again.get(key, (priority, added))
             self._again[key] = (max(known, priority), since)
             return
-        if key in self._ready[HIGH] or (priority is LOW and key in self._ready[LOW]):
-            return
-        added = self._ready[LOW].pop(key, added)
-        self._ready[priority][key] = added
+        level, waits_at = self._level_of(key, priority), self._level.get(key)
+        if waits_at is not None:
+            if level <= waits_at:
+                return
+            before = self._ready[waits_at].pop(key)
+            self._ready[level][key] = replace(before, reason=max(before.reason, priority))
+        else:
+            self._arrivals += 1
+            self._ready[level][key] = _Waiting(self._arrivals, added, priority)
+        self._level[key] = level
         self._metrics.adds.labels(self.name).inc()
         self._metrics.depth.labels(self.name).set(len(self))
         self._wake_one()
+
+    def _level_of(self, key: ObjectKey, reason: Priority) -> int:
+        return self._priority(key) + (NEWS if reason >= HIGH else 0)
+
+    def _next_level(self) -> int:
+        filled = [level for level, keys in self._ready.items() if keys]
+        self._taken += 1
+        if self._taken % FAIR_SHARE:
+            return filled[0]
+        return min(filled, key=lambda level: next(iter(self._ready[level].values())).arrival)
 
     async def _wait(self) -> None:
         getter = asyncio.get_running_loop().create_future()

@@ -16,14 +16,14 @@ from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 
-from kubernaut_status import ApiCalls, ObjectKey, PhaseMachine, Resource, StatusManager, StatusMetrics
+from kubernaut_status import ApiCalls, Object, ObjectKey, PhaseMachine, Resource, StatusManager, StatusMetrics
 from kubernaut_status.aiohttp_client import AiohttpClient
 
 from .backoff import Backoff
 from .clock import Clock, SystemClock
 from .config import LoadedConfig, parse_config
 from .connection import Connection
-from .controller import Controller, ControllerMetrics, Reconciler
+from .controller import Controller, ControllerMetrics, Reconciler, leave_worker
 from .events import EventMetrics, EventRecorder, ObjectReference
 from .logs import set_level
 from .metrics import new_registry
@@ -34,6 +34,8 @@ from .sections import ControllerConfig
 from .store import Store, StoreMetrics
 
 log = logging.getLogger(__name__)
+
+_LONG_WAIT = 0.1
 
 C = TypeVar("C", bound=ControllerConfig)
 
@@ -115,12 +117,14 @@ class Runtime(Generic[C]):
         workers: int | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
         on_change: OnChange | None = None,
+        priority: Callable[[Object], Priority] | None = None,
     ) -> Store:
         """Watch `resource` in the namespace; return its store.
 
         With a `reconciler` (or a function that makes it from the store) its keys are queued and reconciled by
         `workers` (default: `controller.maxConcurrentReconciles`), failures waiting by `backoff`. `on_change` hears of
-        every change as well; a kind of children has only that, and queues the owner's key.
+        every change as well; a kind of children has only that, and queues the owner's key. `priority` says how urgent
+        an object is (see `queue`); it is called often, with an object that it must not change, and must not raise.
         """
         listeners: list[OnChange] = [on_change] if on_change is not None else []
         stores, queues, controllers = self._metrics
@@ -129,7 +133,12 @@ class Runtime(Generic[C]):
         if reconciler is None:
             return store
         made = reconciler(store) if callable(reconciler) else reconciler
-        queue = WorkQueue(resource.plural, backoff=backoff, clock=self.clock, metrics=queues)
+
+        def urgency(key: ObjectKey) -> Priority:
+            known = store.get(key)
+            return Priority.MEDIUM if priority is None or known is None else priority(known)
+
+        queue = WorkQueue(resource.plural, backoff=backoff, clock=self.clock, metrics=queues, priority=urgency)
         listeners.append(queue.add)
         self.controllers.append(
             Controller(
@@ -159,7 +168,14 @@ class Runtime(Generic[C]):
             mode=self.config.controller.status_update_mode,
             refetch=self.config.controller.status_refetch,
             metrics=self.status_metrics,
+            sleep=self._wait_for_server,
         )
+
+    async def _wait_for_server(self, seconds: float) -> None:
+        """Wait before a status write is sent again; a long wait holds no worker, so that other objects go on."""
+        if seconds >= _LONG_WAIT:
+            leave_worker()
+        await self.clock.sleep(seconds)
 
     def queue(self, resource: Resource) -> WorkQueue:
         """Return the queue of a kind that was added with a reconciler; KeyError if it was not."""
