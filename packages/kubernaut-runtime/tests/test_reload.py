@@ -54,6 +54,10 @@ def result(registry: CollectorRegistry, path: Path, outcome: str) -> float:
     return registry.get_sample_value("config_reload_total", {"file": str(path), "result": outcome}) or 0
 
 
+def in_force(registry: CollectorRegistry, path: Path) -> float | None:
+    return registry.get_sample_value("config_last_reload_successful", {"file": str(path)})
+
+
 def mount(tmp_path: Path, content: bytes) -> Path:
     """A ConfigMap volume as kubelet lays it out: file -> ..data/file, ..data -> a dated folder."""
     (tmp_path / "..1").mkdir()
@@ -135,6 +139,44 @@ async def test_a_removed_file_is_a_failure_told_once_and_its_return_is_seen(tmp_
         assert len(reader.failures) == 1
         path.write_bytes(b"two")
         await reader.until(lambda: reader.good == [b"one", b"two"])
+
+
+async def test_it_shows_whether_the_content_on_disk_is_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, watcher, registry):
+        assert in_force(registry, path) == 1
+        path.write_bytes(b"bad")
+        await reader.until(lambda: in_force(registry, path) == 0)
+        path.unlink()
+        await reader.until(lambda: len(reader.failures) == 2)
+        path.write_bytes(b"bad")
+        await watcher.check()
+        assert in_force(registry, path) == 0, "it is back, and still refused"
+        path.write_bytes(b"one")
+        await reader.until(lambda: in_force(registry, path) == 1)
+
+
+async def test_a_file_that_is_back_unchanged_is_in_force_again(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, watcher, registry):
+        path.unlink()
+        await reader.until(lambda: in_force(registry, path) == 0)
+        path.write_bytes(b"one")
+        await watcher.check()
+        assert in_force(registry, path) == 1
+        assert reader.good == [b"one"]
+
+
+async def test_refused_content_that_is_accepted_later_is_shown_as_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    async with watched(path) as (reader, watcher, registry):
+        path.write_bytes(b"bad")
+        await reader.until(lambda: in_force(registry, path) == 0)
+        watcher.accepted()
+        assert in_force(registry, path) == 1
 
 
 async def test_a_folder_is_news_when_any_file_in_it_changes(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 | `kubernaut_build_info` | gauge, always 1 | service, version |
 | `process_*`, `python_info`, `python_gc_*` | as prometheus_client names them | |
 | `config_reload_total` | counter | file, result (`ok`, `failed`) |
+| `config_last_reload_successful` | gauge, 0 while the last good content is kept | file |
 | `leader_election_master_status` | gauge, 1 while leading | name |
 | `event_loop_lag_seconds` | gauge: how late the main loop is now | |
 | `event_loop_delay_seconds` | histogram: how late each beat was | |

@@ -5,8 +5,9 @@ rename a new file into place, and people edit in place; one watch sees all three
 the sha256 of the content decides whether there is news. A look every 30 s finds what the kernel did not tell
 (network file systems, a folder that was itself replaced).
 
-A callback that raises keeps the last good content in force: it is counted in `config_reload_total{file,result}`,
-told in one log line, and handed to `on_failure` (the process writes an Event on its own Pod).
+A callback that raises keeps the last good content in force: it is counted in `config_reload_total{file,result}`, shown
+by `config_last_reload_successful{file}` until the content on disk is in force again, told in one log line, and handed
+to `on_failure` (the process writes an Event on its own Pod).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from watchfiles import awatch
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ _LOOK_EVERY_MS = 30_000
 
 
 class ReloadMetrics:
-    """`config_reload_total{file,result}`; `result` is `ok` or `failed`."""
+    """`config_reload_total{file,result}` (`ok` or `failed`) and `config_last_reload_successful{file}`."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._reloads = Counter(
@@ -40,10 +41,21 @@ class ReloadMetrics:
             ("file", "result"),
             registry=registry,
         )
+        self._in_force = Gauge(
+            "config_last_reload_successful",
+            "1 while the content on disk is in force, 0 while it was refused or cannot be read.",
+            ("file",),
+            registry=registry,
+        )
 
     def count(self, file: Path, result: str) -> None:
         """Count one reload of `file`."""
         self._reloads.labels(str(file), result).inc()
+        self.in_force(file, result == "ok")
+
+    def in_force(self, file: Path, value: bool) -> None:
+        """Note whether what is on disk is what the process works with."""
+        self._in_force.labels(str(file)).set(value)
 
 
 class FileWatcher:
@@ -68,6 +80,7 @@ class FileWatcher:
         self._on_failure = on_failure
         self._seen = digest
         self._unreadable = False
+        self._refused = False
         self.watching = asyncio.Event()
         """Set once the kernel watch stands: later changes are noticed at once."""
 
@@ -75,9 +88,17 @@ class FileWatcher:
         """Hand the present content to the callback. What it raises is the caller's: a bad first load ends the start."""
         content, self._seen = await asyncio.to_thread(_read, self.path)
         await self._call(content)
+        self._metrics.in_force(self.path, True)
+
+    def accepted(self) -> None:
+        """Content that the callback refused is in force after all: what it lacked has come."""
+        if self._refused:
+            self._refused = False
+            self._metrics.in_force(self.path, not self._unreadable)
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        self._metrics.in_force(self.path, not self._refused)
         while True:
             try:
                 await self._follow(self.path if self.path.is_dir() else self.path.parent)
@@ -120,15 +141,20 @@ class FileWatcher:
                 self._unreadable = True
                 self._failed(f"cannot read {self.path}: {error.strerror or error}")
             return
-        self._unreadable = False
         if digest == self._seen:
+            if self._unreadable:
+                self._unreadable = False
+                self._metrics.in_force(self.path, not self._refused)
             return
+        self._unreadable = False
         self._seen = digest
         try:
             await self._call(content)
         except Exception as error:  # noqa: BLE001 (whatever a callback refuses with, the old content stays)
+            self._refused = True
             self._failed(str(error) or type(error).__name__)
             return
+        self._refused = False
         self._metrics.count(self.path, "ok")
         log.info("reloaded", extra={"file": str(self.path), "sha256": digest[:12]})
 

@@ -209,14 +209,15 @@ class Runtime(Generic[C]):
         """Run `work()` beside everything else until the process ends. If it ends earlier, the process does."""
         self.tasks.append(Task(name, work))
 
-    async def watch_file(self, path: Path, callback: ReloadCallback) -> None:
-        """Call `callback` with the file's content now and after each change (a folder: with b"").
+    async def watch_file(self, path: Path, callback: ReloadCallback) -> FileWatcher:
+        """Call `callback` with the file's content now and after each change (a folder: with b""); return the watcher.
 
         What it raises now ends the start; what it raises later leaves the last good content in force.
         """
         watcher = FileWatcher(path, callback, metrics=self._reload_metrics, on_failure=self._reload_failed)
         await watcher.load()
         self.watchers.append(watcher)
+        return watcher
 
     def on_shutdown(self, callback: Callable[[], Awaitable[None] | None], name: str = "") -> None:
         """Call `callback` when all work has ended (flush audit); objects must not be written then: the lease is gone.

@@ -50,7 +50,7 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
     reporter = Reporter(
         runtime.events(COMPONENT, NOTIFICATION_REQUEST),
         AuditTrail(JsonLinesSink(), clock.now),
-        NotificationMetrics(runtime.registry),
+        NotificationMetrics(runtime.registry, clock.now),
     )
     runtime.add_kind(
         NOTIFICATION_REQUEST,
@@ -82,13 +82,18 @@ async def _follow_routing(runtime: Runtime[NotificationConfig], routing: Routing
         routing.load(content, str(path))
 
     try:
-        await runtime.watch_file(path, load)
+        routing_file = await runtime.watch_file(path, load)
     except OSError as error:
         raise RoutingError(
             [f"cannot read routing file {path}: {error.strerror}; set ROUTING_CONFIG_PATH to the right one"]
         ) from None
+
+    def credentials_changed(_: bytes) -> None:
+        if routing.credentials_changed():
+            routing_file.accepted()
+
     if (folder := runtime.config.delivery.credentials.dir).is_dir():
-        await runtime.watch_file(folder, lambda _: routing.credentials_changed())
+        await runtime.watch_file(folder, credentials_changed)
 
 
 OPERATOR = Operator(
@@ -97,7 +102,7 @@ OPERATOR = Operator(
     config=NotificationConfig,
     default_config=DEFAULT_CONFIG_PATH,
     setup=setup,
-    description="Delivers NotificationRequests to console, log, file and Slack.",
+    description="Delivers NotificationRequests to Slack, PagerDuty, Teams, webhooks, email, console, log and file.",
 )
 
 

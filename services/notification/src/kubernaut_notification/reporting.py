@@ -17,7 +17,7 @@ from .delivery.announcement import Announced
 from .delivery.plan import MESSAGE_FAILED, go_duration
 from .delivery.result import Attempt
 from .metrics import NotificationMetrics
-from .phases import FAILED, PARTIALLY_SENT, RETRYING, SENDING, SENT
+from .phases import FAILED, PARTIALLY_SENT, RETRYING, SENDING, SENT, TERMINAL
 
 
 class Reporter:
@@ -83,6 +83,8 @@ class Reporter:
             self._audit.failed(nr)
         elif phase == SENT:
             self._audit.sent(nr)
+        if phase in TERMINAL:
+            self._metrics.ended(nr, phase)
 
 
 def _raw(nr: NotificationRequest) -> Object:

@@ -234,9 +234,11 @@ def test_a_routing_file_that_came_before_its_credential_is_applied_when_that_com
     site.replace_routing(site.routing.read_text().replace("receiver: all", "receiver: slack", 1))
     eventually(lambda: reloads(site, "failed") == 2)
     assert channels(site, "before") == {"slack:all", "console", "file"}, "the last good file is in force"
+    assert site.deployment.metric("config_last_reload_successful", file=str(site.routing)) == 0
     (site.credentials / "late").write_text(f"{site.receiver.url}/late")
     eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.credentials), result="ok") >= 1)
     assert channels(site, "after") == {"slack:slack"}
+    assert site.deployment.metric("config_last_reload_successful", file=str(site.routing)) == 1
     assert len(site.receiver.to("/late")) == 1
 
 

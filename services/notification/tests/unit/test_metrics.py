@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -28,7 +28,8 @@ def metrics(registry: CollectorRegistry) -> NotificationMetrics:
 def test_nothing_is_counted_before_anything_happened(registry: CollectorRegistry, metrics: NotificationMetrics) -> None:
     samples = [sample for family in registry.collect() for sample in family.samples]
     assert [(sample.name, sample.labels, sample.value) for sample in samples] == [
-        (f"{PREFIX}_reconciler_active", {"phase": "Pending"}, 0.0)
+        (f"{PREFIX}_reconciler_active", {"phase": "Pending"}, 0.0),
+        (f"{PREFIX}_oldest_unfinished_seconds", {}, 0.0),
     ]
 
 
@@ -74,6 +75,43 @@ def test_the_phase_gauge_counts_objects(
     metrics.gone("2")
     metrics.gone("never seen")
     assert (count("Sending"), count("Sent")) == (0, 1)
+
+
+def test_the_time_to_the_end_is_measured_from_creation(make_nr: MakeNR, now: datetime) -> None:
+    registry = CollectorRegistry()
+    metrics = NotificationMetrics(registry, lambda: now)
+    created = (now - timedelta(seconds=45)).isoformat()
+    metrics.ended(make_nr(metadata={"creationTimestamp": created}), "Sent")
+    value = registry.get_sample_value
+    assert value(f"{PREFIX}_time_to_terminal_seconds_sum", {"phase": "Sent"}) == 45
+    assert value(f"{PREFIX}_time_to_terminal_seconds_bucket", {"phase": "Sent", "le": "30.0"}) == 0
+    assert value(f"{PREFIX}_time_to_terminal_seconds_bucket", {"phase": "Sent", "le": "60.0"}) == 1
+
+
+def test_the_age_of_the_oldest_that_has_not_ended_is_shown(make_nr: MakeNR, now: datetime) -> None:
+    registry = CollectorRegistry()
+    metrics = NotificationMetrics(registry, lambda: now)
+
+    def see(uid: str, age: int, phase: str) -> None:
+        created = (now - timedelta(seconds=age)).isoformat()
+        metrics.seen(make_nr(metadata={"uid": uid, "creationTimestamp": created}, status={"phase": phase}))
+
+    def oldest() -> float | None:
+        return registry.get_sample_value(f"{PREFIX}_oldest_unfinished_seconds")
+
+    see("1", 300, "")
+    see("2", 200, "Retrying")
+    see("3", 100, "Sending")
+    see("4", 900, "Sent")
+    assert oldest() == 300
+    see("1", 300, "Failed")
+    assert oldest() == 200
+    metrics.gone("2")
+    assert oldest() == 100
+    see("3", -5, "Sending")
+    assert oldest() == 0, "clocks that disagree give no negative age"
+    see("3", 100, "PartiallySent")
+    assert oldest() == 0
 
 
 def test_retries_unknown_outcomes_and_breakers_have_their_metrics(

@@ -6,12 +6,16 @@ on with the table that they asked.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
 from kubernaut_notification.delivery.credentials import CredentialStore
+from kubernaut_notification.routing.advice import advice
 from kubernaut_notification.routing.config import DEFAULT_CONFIG, RoutingError, load_routing
 from kubernaut_notification.routing.router import Router
+
+log = logging.getLogger(__name__)
 
 
 class RoutingTable:
@@ -34,7 +38,7 @@ class RoutingTable:
     def load(self, content: bytes | str, source: str) -> bool:
         """Put a routing file's `content` in force; returns False, and changes nothing, for a file without content.
 
-        Raises `RoutingError` with every problem, and keeps the table that was in force.
+        What the file says in vain is logged as a warning, one line each. Raises `RoutingError` with every problem, and keeps the table that was in force.
         """
         self._refused = None
         try:
@@ -55,13 +59,16 @@ class RoutingTable:
             )
         self.router = Router(config)
         self._follower(self.router)
+        for line in advice(config):
+            log.warning("routing file %s: %s", source, line)
         return True
 
-    def credentials_changed(self) -> None:
-        """Load the file again that was refused for a missing credential: it may be there now."""
+    def credentials_changed(self) -> bool:
+        """Load the file again that was refused for a missing credential; returns whether it is in force now."""
         if self._refused is not None:
             with suppress(RoutingError):
-                self.load(*self._refused)
+                return self.load(*self._refused)
+        return False
 
     def _missing(self, references: list[str]) -> list[str]:
         return self._credentials.missing(references) if self._credentials is not None else []
