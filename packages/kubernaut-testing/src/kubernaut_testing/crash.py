@@ -20,7 +20,7 @@ from kubernaut_testing.proxy import After, Before, FaultProxy, ProxiedRequest
 from kubernaut_testing.waiting import eventually
 from kubernaut_testing.writes import Writes
 
-__all__ = ["REFERENCE", "CrashOutcome", "CrashPoint", "CrashSweep"]
+__all__ = ["REFERENCE", "CrashOutcome", "CrashPoint", "CrashSweep", "Side"]
 
 REFERENCE = "reference"
 """Name of the object that no crash meets."""

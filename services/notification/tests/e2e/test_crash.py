@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
+from typing import Any
 
 import pytest
-from scenarios.notification import CONTRACT, PLURAL, NotificationSite
+from scenarios.notification import CONTRACT, PLURAL, NotificationSite, slack_subject
 
-from kubernaut_testing.crash import CrashPoint, CrashSweep
-from kubernaut_testing.invariants import assert_invariants
+from kubernaut_testing.crash import REFERENCE, CrashPoint, CrashSweep, Side
+from kubernaut_testing.deployment import OperatorDeployment
+from kubernaut_testing.histories import History, assert_same_history, history_of
+from kubernaut_testing.invariants import assert_invariants, assert_survived
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.process import OperatorProcess
 from kubernaut_testing.proxy import FaultProxy
 from kubernaut_testing.receivers import Answer, Received
 from kubernaut_testing.waiting import eventually
@@ -19,7 +22,9 @@ from kubernaut_testing.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 MakeSite = Callable[..., NotificationSite]
-POINT = re.compile(r"crash-(before|after)-(\d+)")
+ELECTION = {
+    "controller": {"leaderElection": True, "leaseDuration": "3s", "renewDeadline": "2s", "retryPeriod": "300ms"}
+}
 UNKNOWN_METRIC = "kubernaut_notification_delivery_outcome_unknown_total"
 
 
@@ -27,54 +32,55 @@ def slack_deliveries(site: NotificationSite, name: str) -> int:
     return len(site.slack_messages(name))
 
 
-def assert_delivered_and_told(site: NotificationSite, ledger: RequestLedger, name: str, repeated: set[str]) -> None:
-    """Sent, one file, all invariants; `repeated` are the channels whose message came twice, told by Event."""
+def assert_delivered_and_told(
+    site: NotificationSite,
+    ledger: RequestLedger,
+    name: str,
+    repeated: Collection[str],
+    *,
+    optional: Collection[Hashable] = (),
+) -> None:
+    """Sent, one file, all invariants, and the history of the life without a crash.
+
+    `repeated` are the channels whose message came twice, told by Event; `optional` is what the crash may leave out.
+    """
     assert site.phase(name) == "Sent"
     assert len(site.files(name)) == 1
-    counts = Counter(channel for channel, _ in site.effects(name))
-    assert {channel for channel, number in counts.items() if number > 1} == repeated
+    effects = site.effects(name)
+    counts = Counter(channel for channel, _ in effects)
+    assert {channel for channel, number in counts.items() if number > 1} == set(repeated)
     eventually(
-        lambda: {channel for channel, _ in site.told_unknown(name)} >= repeated,
+        lambda: {channel for channel, _ in site.told_unknown(name)} >= set(repeated),
         message=f"an Event for each of {repeated}",
     )
-    assert_invariants(ledger, site.ref(name), CONTRACT, effects=site.effects(name), unknown=site.told_unknown(name))
+    assert_invariants(ledger, site.ref(name), CONTRACT, effects=effects, unknown=site.told_unknown(name))
+    if any(item["metadata"]["name"] == REFERENCE for item in site.objects()):
+        reference = history_of(ledger, site.ref(REFERENCE), CONTRACT, effects=site.effects(REFERENCE))
+        found = history_of(ledger, site.ref(name), CONTRACT, effects=effects)
+        twice = {identity for identity in counts_of(found) if identity[0] in repeated}
+        assert_same_history(reference, found, repeated=twice, optional=optional)
 
 
-def test_a_three_channel_delivery_survives_a_kill_at_every_write(
-    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
-) -> None:
-    """Only the kill between the deliveries and the write that records them repeats a message."""
-    site = make_site(proxy=fault_proxy)
-
-    def check(name: str) -> None:
-        twice = {"slack:all", "console"} if name == "crash-before-3" else set()
-        assert_delivered_and_told(site, ledger, name, twice)
-        # Announced, then killed: this process cannot know whether the attempts were made.
-        unknown = {"crash-before-3": 3, "crash-after-2": 3}.get(name, 0)
-        assert len(site.told_unknown(name)) == unknown
-        if site.deployment.process.starts > 1:
-            assert site.deployment.metric(UNKNOWN_METRIC) == unknown
-
-    sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL)
-    outcomes = sweep.run(site.create, site.ended, check)
-    assert [outcome.point for outcome in outcomes] == [
-        CrashPoint(index, side) for index in (1, 2, 3) for side in ("before", "after")
-    ]
+def counts_of(history: History) -> Counter[Any]:
+    return history.effects or Counter()
 
 
 def test_a_delivery_that_retries_survives_a_kill_at_every_write(
     make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
 ) -> None:
-    """Slack refuses once: Pending, Sending, Retrying, Sent. No kill makes an attempt number be used for two results."""
+    """Faults 1 and 2. Slack refuses once: Pending, Sending, Retrying, Sent.
+
+    No kill makes an attempt number be used for two results, and only one between deliveries and the write that
+    records them repeats a message.
+    """
     site = make_site(proxy=fault_proxy)
     refused: set[str] = set()
 
     def refuse_once(request: Received) -> int:
-        name = POINT.search(request.body.decode())
-        assert name is not None
-        if name[0] in refused:
+        name = slack_subject(request)
+        if name in refused:
             return 200
-        refused.add(name[0])
+        refused.add(name)
         return 503
 
     site.receiver.default = refuse_once
@@ -82,34 +88,79 @@ def test_a_delivery_that_retries_survives_a_kill_at_every_write(
     def check(name: str) -> None:
         # Before 3, Slack's refusal and the other channels' success went unrecorded; before 4, Slack's acceptance.
         twice = {"crash-before-3": {"console"}, "crash-before-4": {"slack:all"}}.get(name, set())
-        assert_delivered_and_told(site, ledger, name, twice)
-        assert len([one for one in site.receiver.requests if name in one.body.decode()]) == 2 + (
-            name == "crash-before-4"
-        )
+        # Then the repetition succeeds at once, and the life is one write shorter.
+        shorter = ["Retrying", ("slack:all", 1), ("slack:all", 2)] if name == "crash-before-3" else []
+        assert_delivered_and_told(site, ledger, name, twice, optional=shorter)
+        calls = [one for one in site.receiver.requests if slack_subject(one) == name]
+        assert len(calls) == 2 + (name == "crash-before-4")
+        if name in ("crash-after-2", "crash-before-3"):
+            # Announced, then killed: this process cannot know whether the attempts were made.
+            assert len(site.told_unknown(name)) == 3
+            assert site.deployment.metric(UNKNOWN_METRIC) == 3
+        if name in (REFERENCE, "crash-before-1", "crash-after-1", "crash-before-2"):
+            assert site.told_unknown(name) == set(), "nothing was announced"
 
     sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL)
     outcomes = sweep.run(site.create, site.ended, check)
-    # Before 3 the life is one write shorter: the repetition succeeds at once.
     assert [outcome.point for outcome in outcomes] == [
         CrashPoint(index, side) for index in (1, 2, 3, 4) for side in ("before", "after")
     ]
+    assert_survived(site.deployment.process, starts=1 + len(outcomes))
 
 
+SEQUENTIAL = {
+    "crash-before-3": {"slack:all", "console"},
+    "crash-after-3": {"console"},
+    "crash-before-4": {"console"},
+}
+"""What is repeated in sequential mode, where the attempts are written one by one."""
+
+
+@pytest.mark.parametrize(
+    "sides", [("before",), pytest.param(("before", "after"), marks=pytest.mark.faults_full)], ids=["before", "full"]
+)
 def test_a_delivery_in_sequential_mode_survives_a_kill_at_every_write(
-    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+    sides: tuple[Side, ...], make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
 ) -> None:
     """Each attempt is a write of its own here, so a kill repeats only what is not recorded yet."""
     site = make_site(proxy=fault_proxy, config={"controller": {"statusUpdateMode": "sequential"}})
-    repeated = {
-        "crash-before-3": {"slack:all", "console"},
-        "crash-after-3": {"console"},
-        "crash-before-4": {"console"},
-    }
-    sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL)
+    sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL, sides=sides)
     outcomes = sweep.run(
-        site.create, site.ended, lambda name: assert_delivered_and_told(site, ledger, name, repeated.get(name, set()))
+        site.create,
+        site.ended,
+        lambda name: assert_delivered_and_told(site, ledger, name, SEQUENTIAL.get(name, ())),
     )
-    assert len(outcomes) == 2 * (2 + 3 + 1), "Pending, Sending, three attempts, Sent"
+    assert len(outcomes) == len(sides) * (2 + 3 + 1), "Pending, Sending, three attempts, Sent"
+
+
+@pytest.mark.parametrize(
+    "sides", [("before",), pytest.param(("before", "after"), marks=pytest.mark.faults_full)], ids=["before", "full"]
+)
+def test_a_standby_ends_what_the_leader_was_killed_at_at_every_write(
+    sides: tuple[Side, ...], make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+) -> None:
+    """As above, but nobody is started again until the other replica, with its watches warm, has ended the object."""
+    site = make_site(proxy=fault_proxy, config=ELECTION)
+
+    def leads(deployment: OperatorDeployment) -> bool:
+        return deployment.process.running and deployment.metric("leader_election_master_status") == 1
+
+    def leader() -> OperatorProcess:
+        (found,) = [deployment.process for deployment in site.deployments if leads(deployment)]
+        return found
+
+    with site.deploy("second", config=ELECTION, proxy=fault_proxy):
+        eventually(lambda: leads(site.deployment))
+        sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL, leader=leader, sides=sides)
+        outcomes = sweep.run(
+            site.create,
+            site.ended,
+            lambda name: assert_delivered_and_told(
+                site, ledger, name, {"slack:all", "console"} if name == "crash-before-3" else ()
+            ),
+        )
+        assert len(outcomes) == len(sides) * 3
+        assert sum(deployment.process.starts for deployment in site.deployments) == 2 + len(outcomes)
 
 
 def test_a_kill_between_slack_s_acceptance_and_its_answer_sends_again_and_tells(
@@ -160,13 +211,13 @@ def test_a_kill_while_it_waits_for_a_retry_keeps_the_announced_time(
 ) -> None:
     """The due time survives the process: the retry is neither at once nor a whole wait after the restart."""
     site.receiver.script(503)
-    policy = {"maxAttempts": 3, "initialBackoffSeconds": 10, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
+    policy = {"maxAttempts": 3, "initialBackoffSeconds": 6, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
     site.create("one", "slack", retryPolicy=policy)
     eventually(lambda: site.status("one").get("totalAttempts") == 1)
     site.deployment.process.restart()
     eventually(lambda: site.ended("one"), timeout=20)
     (gap,) = site.receiver.gaps("/slack")
-    assert 10 <= gap <= 10 * 1.1 + 0.5
+    assert 6 <= gap <= 6 * 1.1 + 0.5
     assert site.told_unknown("one") == set(), "it was certainly not made before"
     assert_delivered_once_by_slack(site, ledger, "one")
 
