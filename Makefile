@@ -8,6 +8,9 @@ TOOLS   := $(CURDIR)/.tools
 VENV    := $(CURDIR)/.venv
 UV      := $(TOOLS)/bin/uv
 BIN     := $(VENV)/bin
+CHARTS  := $(filter-out charts/kubernaut-common,$(patsubst %/Chart.yaml,%,$(wildcard charts/*/Chart.yaml)))
+DOCKER  ?= docker
+VERSION ?= 0.1.0
 PYTEST  := $(BIN)/python -m pytest -m "not faults_full"
 
 export PATH := $(BIN):$(TOOLS)/bin:$(PATH)
@@ -81,18 +84,26 @@ coverage: control-plane ## tests with line and branch coverage
 lint: install ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy packages/*/src services/*/src scenarios demo benchmarks
+	$(BIN)/mypy packages/*/src services/*/src scenarios demo benchmarks charts/generate.py
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint services/*/Dockerfile
+	$(MAKE) --no-print-directory chart-lint
+
+.PHONY: chart-lint
+chart-lint: install ## the charts, by helm
+	@for chart in $(CHARTS); do $(BIN)/python -m kubernaut_testing.helm lint --strict $$chart || exit 1; done
 
 .PHONY: format
 format: install ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: verify-crds verify-lock verify
-verify: verify-crds verify-lock ## everything generated is up to date
+.PHONY: verify-crds verify-charts verify-lock verify
+verify: verify-crds verify-charts verify-lock ## everything generated is up to date
 verify-crds: install ## the CRDs are those that the models generate
 	$(BIN)/python -m kubernaut_api.crds --check
+verify-charts: install ## the charts repeat library, CRDs, config keys and values as they are
+	$(BIN)/python charts/generate.py --check
 verify-lock: install ## the lock file is that of the pyproject files
 	$(UV) lock --check
 
@@ -100,6 +111,16 @@ verify-lock: install ## the lock file is that of the pyproject files
 .PHONY: crds
 crds: install ## generate the CRDs from the models
 	$(BIN)/python -m kubernaut_api.crds
+
+.PHONY: charts
+charts: install ## generate the repeated parts of the charts
+	@$(BIN)/python charts/generate.py
+
+.PHONY: image
+image: ## container images of all services, by docker (DOCKER=podman)
+	@for service in $(notdir $(CHARTS)); do \
+	  $(DOCKER) build --file services/$$service/Dockerfile --tag kubernaut-$$service:$(VERSION) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) . || exit 1; done
 
 .PHONY: build
 build: install ## wheels of all members, into dist/

@@ -1,0 +1,238 @@
+"""What the charts repeat of the rest of the repository, written by `python charts/generate.py`, compared by `--check`.
+
+* `charts/<service>/charts/kubernaut-common`: a copy of the library chart, so that a clone, or the chart's folder alone,
+  installs without `helm dependency build`;
+* `charts/<service>/files/crds`: the CRDs that the models generate;
+* `definitions.config` in `values.schema.json`: which keys the service's config file has, from its pydantic model, so
+  that a key which the program does not know is refused before anything is installed;
+* the table of values in `README.md`, from the comments in `values.yaml` that begin with `--`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from kubernaut_api.crds import crd_path
+from kubernaut_notification.config import NotificationConfig
+from kubernaut_runtime.sections import ControllerConfig
+
+CHARTS = Path(__file__).parent
+LIBRARY = CHARTS / "kubernaut-common"
+BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
+DURATION = {"type": "string", "pattern": "^[+-]?([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$"}
+"""A Go duration; the program checks the rest."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One installable chart: its folder's name, the model of its config file, and the plurals of its CRDs."""
+
+    name: str
+    config: type[ControllerConfig]
+    crds: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The chart."""
+        return CHARTS / self.name
+
+
+SERVICES = (Service("notification", NotificationConfig, ("notificationrequests",)),)
+
+
+def generated(service: Service) -> dict[Path, str]:
+    """Return every generated file of a chart with the content that it should have."""
+    files = {}
+    for path in sorted(LIBRARY.rglob("*")):
+        if path.is_file():
+            files[service.folder / "charts" / LIBRARY.name / path.relative_to(LIBRARY)] = path.read_text()
+    for plural in service.crds:
+        source = crd_path(plural)
+        files[service.folder / "files" / "crds" / source.name] = source.read_text()
+    schema = service.folder / "values.schema.json"
+    files[schema] = with_config(schema.read_text(), service.config)
+    readme = service.folder / "README.md"
+    files[readme] = with_table(readme.read_text(), (service.folder / "values.yaml").read_text())
+    return files
+
+
+def strangers(service: Service) -> list[Path]:
+    """Return files in the generated folders that nothing generates any more."""
+    known = generated(service)
+    folders = (service.folder / "charts", service.folder / "files" / "crds")
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file() and path not in known]
+
+
+# The schema of a config file ------------------------------------------------------------------------------
+
+
+def with_config(schema: str, model: type[BaseModel]) -> str:
+    """Return the text of a values schema with `definitions.config` as the model has it."""
+    document = json.loads(schema)
+    document["definitions"]["config"] = schema_of(model)
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a section: its keys and no others, null for each of them meaning "left out".
+
+    Only what can be told for certain is constrained; values are the program's to check, by `--check-config`.
+    """
+    properties = {
+        field.validation_alias if isinstance(field.validation_alias, str) else name: _field(field)
+        for name, field in model.model_fields.items()
+    }
+    return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
+
+
+def _field(field: FieldInfo) -> dict[str, Any]:
+    if any("duration" in str(getattr(item, "func", item)).lower() for item in field.metadata):
+        return dict(DURATION)
+    if get_origin(field.annotation) is Literal and field.metadata:
+        return {"type": "string"}  # what is done to the text first, such as upper case, is the program's matter
+    return _type(field.annotation)
+
+
+def _type(annotation: Any) -> dict[str, Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return schema_of(annotation)
+    if annotation is bool:
+        return {"type": "boolean"}
+    if annotation is int:
+        return {"type": "integer"}
+    if annotation in (str, Path):
+        return {"type": "string"}
+    if get_origin(annotation) is Literal:
+        return {"enum": list(get_args(annotation))}
+    if get_origin(annotation) is Annotated:
+        return _type(get_args(annotation)[0])
+    members = [member for member in get_args(annotation) if member is not type(None)]
+    if len(members) == 1 and type(None) in get_args(annotation):
+        return _type(members[0])
+    if get_origin(annotation) in (list, tuple):
+        return {"type": "array"}
+    if get_origin(annotation) is dict:
+        return {"type": "object"}
+    return {}
+
+
+# The table of values --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Value:
+    """One documented value: its dotted key, its default, and its comment."""
+
+    key: str
+    default: Any
+    text: str
+
+
+_KEY = re.compile(r"^( *)([A-Za-z][\w]*):(.*)$")
+
+
+def documented(text: str) -> list[Value]:
+    """Return the values of a values.yaml that have a comment beginning with `--`, in their order."""
+    defaults = yaml.safe_load(text)
+    found: list[Value] = []
+    path: list[str] = []
+    comment = ""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("# -- "):
+            comment = stripped.removeprefix("# -- ")
+        elif stripped.startswith("# ") and comment:
+            comment += " " + stripped.removeprefix("# ")
+        elif match := _KEY.match(line):
+            path = [*path[: len(match[1]) // 2], match[2]]
+            if comment:
+                value: Any = defaults
+                for step in path:
+                    value = value[step]
+                found.append(Value(".".join(path), value, comment))
+            comment = ""
+        else:
+            comment = ""
+    return found
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of everything that is not a mapping with content."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def undocumented(text: str) -> list[str]:
+    """Return the values that neither have a comment nor stand below one that has."""
+    known = {value.key for value in documented(text)}
+
+    def covered(key: str) -> bool:
+        steps = key.split(".")
+        return any(".".join(steps[:count]) in known for count in range(1, len(steps) + 1))
+
+    return [key for key in leaves(yaml.safe_load(text)) if not covered(key)]
+
+
+def with_table(readme: str, values: str) -> str:
+    """Return a README with the table of values between its two marks. Raises ValueError without the marks."""
+    if BEGIN not in readme or END not in readme:
+        raise ValueError(f"cannot write the table of values: the README lacks {BEGIN} and {END}")
+    rows = ["| value | default | |", "|---|---|---|"]
+    for value in documented(values):
+        default = json.dumps(value.default, ensure_ascii=False)
+        shown = "see values.yaml" if len(default) > 44 else f"`{default}`"
+        rows.append(f"| `{value.key}` | {shown} | {value.text} |")
+    head, tail = readme.partition(BEGIN)[0], readme.partition(END)[2]
+    return f"{head}{BEGIN}\n{chr(10).join(rows)}\n{END}{tail}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write what is generated, or with `--check` print how the committed files differ; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python charts/generate.py", description="Generate parts of the charts.")
+    parser.add_argument("--check", action="store_true", help="print a diff and exit 1 if a file is out of date")
+    check = parser.parse_args(arguments).check
+    wrong = 0
+    for service in SERVICES:
+        for path in strangers(service):
+            if check:
+                sys.stdout.write(f"{path.relative_to(CHARTS)}: nothing generates it\n")
+                wrong += 1
+            else:
+                path.unlink()
+        for path, content in generated(service).items():
+            stored = path.read_text() if path.exists() else ""
+            if stored == content:
+                continue
+            wrong += 1
+            if check:
+                name = str(path.relative_to(CHARTS))
+                lines = difflib.unified_diff(
+                    stored.splitlines(), content.splitlines(), f"{name} (committed)", f"{name} (generated)", lineterm=""
+                )
+                sys.stdout.write("\n".join(lines) + "\n")
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content)
+                sys.stdout.write(f"{path}\n")
+    if check and wrong:
+        sys.stderr.write("cannot pass: generated files of the charts are out of date; run make charts\n")
+    return 1 if check and wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

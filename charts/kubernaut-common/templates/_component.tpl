@@ -1,0 +1,28 @@
+{{/*
+A chart of a controller describes its controller once, in a template `<chart>.component` that renders this YAML; every
+template of this library takes the chart's root context and asks for it.
+
+    container: manager               name of the container
+    podLabels: {}                    further labels of the Deployment and its pods
+    configDir, configFile            where the config file is mounted, and its name
+    configMapName, metricsService    names that are not `<service>-config` and `<service>-metrics`
+    config: {}                       the content of the config file
+    env: []                          further environment of the container
+    volumes: [], volumeMounts: []    further volumes
+    rules: []                        rules of its Role
+    crds: []                         file names below files/crds
+    egress: []                       further rules of its NetworkPolicy
+*/}}
+{{- define "kubernaut.component" -}}
+{{- $text := include (printf "%s.component" .Chart.Name) . -}}
+{{- $component := fromYaml $text -}}
+{{- if hasKey $component "Error" -}}
+{{- fail (printf "cannot render chart %s: template %s.component is not YAML: %s" .Chart.Name .Chart.Name $component.Error) -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{/* The port of an address of the config file such as ":9090"; "0" when it is switched off. */}}
+{{- define "kubernaut.port" -}}
+{{- regexFind "[0-9]+$" (toString .) -}}
+{{- end -}}

@@ -1,0 +1,114 @@
+{{/*
+Default deny, with what the controller needs: in, the scraper; out, DNS, the API server, Data Storage, and what
+the component adds. The API server's addresses are looked up when the release is installed or upgraded; where that
+cannot be done (`helm template`, no right to read the Endpoints), any address on ports 443 and 6443 is allowed.
+*/}}
+{{- define "kubernaut.networkPolicy" -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- $component := include "kubernaut.component" . | fromYaml -}}
+{{- $policy := .Values.networkPolicy -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  {{- include "kubernaut.metadata" (dict "root" . "name" (include "kubernaut.fullname" .)) | nindent 2 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "kubernaut.selectorLabels" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  {{- if or $policy.monitoring.namespace $policy.extraIngress }}
+  ingress:
+    {{- with $policy.monitoring.namespace }}
+    - from:
+        - namespaceSelector:
+            matchLabels:
+              kubernetes.io/metadata.name: {{ . }}
+      ports:
+        - protocol: TCP
+          port: metrics
+    {{- end }}
+    {{- with $policy.extraIngress }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- else }}
+  ingress: []
+  {{- end }}
+  egress:
+    - to:
+        - namespaceSelector:
+            matchLabels:
+              kubernetes.io/metadata.name: {{ $policy.dns.namespace }}
+      ports:
+        - protocol: UDP
+          port: {{ $policy.dns.port }}
+        - protocol: TCP
+          port: {{ $policy.dns.port }}
+    {{- include "kubernaut.egressToApiServer" . | nindent 4 }}
+    {{- with $component.config.datastorage }}
+    - to:
+        {{- toYaml ($policy.dataStorage.to | default (list (dict "namespaceSelector" dict))) | nindent 8 }}
+      ports:
+        - protocol: TCP
+          port: {{ $policy.dataStorage.port | default (include "kubernaut.urlPort" .url) }}
+    {{- end }}
+    {{- with $component.egress }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with $policy.extraEgress }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- define "kubernaut.egressToApiServer" -}}
+{{- $wanted := .Values.networkPolicy.apiServer -}}
+{{- $cidrs := $wanted.cidrs -}}
+{{- $ports := $wanted.ports -}}
+{{- if not $cidrs -}}
+{{- range (lookup "v1" "Endpoints" "default" "kubernetes").subsets -}}
+{{- range .addresses -}}
+{{- $cidrs = append $cidrs (printf "%s/%s" .ip (ternary "128" "32" (contains ":" .ip))) -}}
+{{- end -}}
+{{- if not $wanted.ports -}}
+{{- range .ports -}}
+{{- $ports = append $ports (int .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+- {{ if $cidrs -}}
+  to:
+    {{- range $cidrs | uniq }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  {{ end -}}
+  ports:
+    {{- range $ports | default (list 443 6443) | uniq }}
+    - protocol: TCP
+      port: {{ . }}
+    {{- end }}
+{{- end -}}
+
+{{/* The port of a URL: as written, else that of its scheme. */}}
+{{- define "kubernaut.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- $written := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $written | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}
+
+{{/* One egress rule to address ranges. Takes (dict "cidrs" (list ...) "ports" (list ...)); nothing without ports. */}}
+{{- define "kubernaut.egress" -}}
+{{- if and .cidrs .ports -}}
+- to:
+    {{- range .cidrs }}
+    - ipBlock:
+        cidr: {{ . | quote }}
+    {{- end }}
+  ports:
+    {{- range .ports }}
+    - protocol: TCP
+      port: {{ . }}
+    {{- end }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,141 @@
+{{/* What the library's templates need to know of the Notification controller. */}}
+{{- define "notification.component" -}}
+{{- $config := include "notification.config" . | fromYaml -}}
+container: manager
+podLabels:
+  control-plane: controller-manager
+configDir: /etc/notification
+configFile: config.yaml
+configMapName: {{ include "kubernaut.fullname" . }}-config
+config:
+  {{- toYaml $config | nindent 2 }}
+env:
+  - name: ROUTING_CONFIG_PATH
+    value: /etc/notification-routing/routing.yaml
+volumeMounts:
+  - name: routing
+    mountPath: /etc/notification-routing
+    readOnly: true
+  - name: credentials
+    mountPath: {{ $config.delivery.credentials.dir }}
+    readOnly: true
+  {{- with $config.delivery.file.outputDir }}
+  - name: output
+    mountPath: {{ . }}
+  {{- end }}
+  {{- with include "notification.auditFolder" $config }}
+  - name: audit
+    mountPath: {{ . }}
+  {{- end }}
+volumes:
+  - name: routing
+    configMap:
+      name: {{ .Values.routing.existingConfigMap | default (include "notification.routingName" .) }}
+  - name: credentials
+    {{- include "notification.credentials" . | nindent 4 }}
+  {{- if $config.delivery.file.outputDir }}
+  - name: output
+    {{- toYaml .Values.fileVolume | nindent 4 }}
+  {{- end }}
+  {{- if include "notification.auditFolder" $config }}
+  - name: audit
+    {{- toYaml .Values.auditVolume | nindent 4 }}
+  {{- end }}
+rules:
+  - apiGroups: [kubernaut.ai]
+    resources: [notificationrequests]
+    verbs: [get, list, watch]
+  - apiGroups: [kubernaut.ai]
+    resources: [notificationrequests/status]
+    verbs: [patch]
+  - apiGroups: [""]
+    resources: [events]
+    verbs: [create, patch]
+  {{- if $config.controller.leaderElection }}
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    verbs: [get, create, update]
+  {{- end }}
+crds:
+  - kubernaut.ai_notificationrequests.yaml
+egress:
+  {{- include "kubernaut.egress" .Values.networkPolicy.externalWebhooks | nindent 2 }}
+  {{- include "kubernaut.egress" .Values.networkPolicy.smtp | nindent 2 }}
+{{- end -}}
+
+{{- define "notification.config" -}}
+{{- $own := dict "delivery" (dict "credentials" (dict "dir" "/etc/notification/credentials")) -}}
+{{- include "kubernaut.config" (dict "root" . "sections" (list "controller" "delivery" "logging" "audit") "own" $own) -}}
+{{- end -}}
+
+{{/* Where the audit file needs a volume of its own; empty if it is not written, or is on that of the file channel. */}}
+{{- define "notification.auditFolder" -}}
+{{- with (.audit | default dict).file -}}
+{{- if ne (dir .) $.delivery.file.outputDir -}}
+{{ dir . }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The one reserved credential: that of the `slack` values. */}}
+{{- define "notification.slackCredential" -}}
+slack-webhook
+{{- end -}}
+
+{{/* The folder of credentials: a projected volume with one file per Secret, or an empty one. */}}
+{{- define "notification.credentials" -}}
+{{- $all := .Values.credentials -}}
+{{- if .Values.slack.secretName -}}
+{{- $slack := dict "name" (include "notification.slackCredential" .) "secretName" .Values.slack.secretName "secretKey" .Values.slack.secretKey -}}
+{{- $all = prepend $all $slack -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $all -}}
+{{- if hasKey $seen .name -}}
+{{- fail (printf "cannot mount credentials: %q is named twice in credentials (%q is that of slack.secretName); give each a name of its own" .name (include "notification.slackCredential" $)) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
+{{- end -}}
+{{- if $all -}}
+projected:
+  sources:
+    {{- range $all }}
+    - secret:
+        name: {{ .secretName }}
+        optional: {{ .optional | default false }}
+        items:
+          - key: {{ .secretKey | default "webhook-url" }}
+            path: {{ .name }}
+    {{- end }}
+{{- else -}}
+emptyDir: {}
+{{- end -}}
+{{- end -}}
+
+{{- define "notification.routingName" -}}
+{{ include "kubernaut.base" . }}-routing-config
+{{- end -}}
+
+{{/* The routing file: `routing.content`, else Slack and the console, else the console. */}}
+{{- define "notification.routing" -}}
+{{- if .Values.routing.content -}}
+{{ .Values.routing.content }}
+{{- else if .Values.slack.secretName -}}
+route:
+  receiver: slack-and-console
+receivers:
+  - name: slack-and-console
+    slackConfigs:
+      - channel: {{ .Values.slack.channel | quote }}
+        credentialRef: {{ include "notification.slackCredential" . }}
+    consoleConfigs:
+      - enabled: true
+{{- else -}}
+route:
+  receiver: default-console
+receivers:
+  - name: default-console
+    consoleConfigs:
+      - enabled: true
+{{- end -}}
+{{- end -}}
