@@ -49,8 +49,8 @@ async def test_the_console_writes_one_record(records: list[logging.LogRecord], m
     assert (record.levelname, record.getMessage()) == ("INFO", "[High] [Simple] 50 %s done\nworld\n")
 
 
+@pytest.mark.behaviour(55)
 async def test_the_console_takes_empty_texts(records: list[logging.LogRecord], make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 55."""
     await ConsoleChannel().deliver(Message(make_nr(subject="", body=""), "console", 1, now))
     assert records[0].getMessage() == "[Medium] [Simple] \n\n"
 

@@ -16,13 +16,13 @@ def store(tmp_path: Path) -> CredentialStore:
     return CredentialStore(tmp_path)
 
 
+@pytest.mark.behaviour(73)
 def test_a_value_is_the_trimmed_content(store: CredentialStore) -> None:
-    """Behaviour 73."""
     assert store.get("slack") == "https://hooks/x"
 
 
+@pytest.mark.behaviour(73)
 def test_hidden_files_and_folders_are_no_credentials(store: CredentialStore) -> None:
-    """Behaviour 73."""
     assert store.names() == ["slack"]
     assert store.get(".hidden") == ""
     assert store.get("folder") == ""
@@ -33,8 +33,9 @@ def test_a_name_cannot_lead_out_of_the_folder(store: CredentialStore, name: str)
     assert store.get(name) == ""
 
 
+@pytest.mark.behaviour(73)
 def test_a_rotated_credential_is_seen_at_the_next_use(store: CredentialStore) -> None:
-    """Behaviour 73; the live system needs a restart for that."""
+    """The live system needs a restart for that."""
     assert store.get("slack") == "https://hooks/x"
     (store.folder / "slack").write_text("https://hooks/rotated")
     assert store.get("slack") == "https://hooks/rotated"
@@ -54,8 +55,8 @@ def test_a_mounted_secret_that_is_swapped_is_seen(tmp_path: Path) -> None:
     assert store.get("slack") == "two"
 
 
+@pytest.mark.behaviour(73)
 def test_a_deleted_credential_is_gone(store: CredentialStore) -> None:
-    """Behaviour 73."""
     store.get("slack")
     (store.folder / "slack").unlink()
     assert store.get("slack") == ""
@@ -73,8 +74,8 @@ def test_an_unreadable_file_keeps_its_last_value(
     assert "cannot read credential file" in caplog.text
 
 
+@pytest.mark.behaviour(73)
 def test_missing_references_are_all_listed_once(store: CredentialStore) -> None:
-    """Behaviour 73."""
     assert store.missing(["b", "slack", "a", "b"]) == ["b", "a"]
 
 

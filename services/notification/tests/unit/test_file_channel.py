@@ -29,10 +29,10 @@ async def test_the_name_carries_the_announced_time(tmp_path: Path, make_nr: Make
     assert [path.name for path in tmp_path.iterdir()] == ["notification-nr-a-20260301-100000.001234.json"]
 
 
+@pytest.mark.behaviour(52)
 async def test_folders_are_made_and_the_content_is_the_whole_object(
     tmp_path: Path, make_nr: MakeNR, now: datetime
 ) -> None:
-    """Behaviour 52."""
     nr = make_nr(severity="critical", extensions={"team": "sre"}, status={"phase": "Sending"})
     channel = FileChannel(tmp_path / "a" / "b")
     await deliver(channel, nr, now)
@@ -49,8 +49,8 @@ async def test_yaml_is_written_when_asked_for(tmp_path: Path, make_nr: MakeNR, n
     assert yaml.safe_load(channel.path_for("nr-a", now).read_text())["spec"]["body"] == "a: b\n- c 🚨"
 
 
+@pytest.mark.behaviour(52)
 async def test_concurrent_deliveries_write_a_file_each(tmp_path: Path, make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 52."""
     channel = FileChannel(tmp_path)
     await asyncio.gather(*(deliver(channel, make_nr(metadata={"name": f"nr-{n}"}), now) for n in range(3)))
     assert len(list(tmp_path.glob("*.json"))) == 3
@@ -76,24 +76,24 @@ async def test_an_unknown_format_is_permanent(tmp_path: Path, make_nr: MakeNR, n
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.behaviour(53)
 async def test_a_place_that_is_no_folder_is_retryable(tmp_path: Path, make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 53."""
     (tmp_path / "taken").write_text("")
     with pytest.raises(RetryableError, match="failed to create output directory"):
         await deliver(FileChannel(tmp_path / "taken" / "x"), make_nr(), now)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into read-only folders")
+@pytest.mark.behaviour(53)
 async def test_a_read_only_folder_is_retryable(tmp_path: Path, make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 53."""
     tmp_path.chmod(0o500)
     with pytest.raises(RetryableError, match="failed to write temporary file"):
         await deliver(FileChannel(tmp_path), make_nr(), now)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that refuses new files even to root")
+@pytest.mark.behaviour(53)
 async def test_a_folder_that_takes_no_files_is_retryable(make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 53."""
     with pytest.raises(RetryableError, match="failed to write temporary file"):
         await deliver(FileChannel(Path("/proc/self")), make_nr(), now)
 

@@ -22,15 +22,16 @@ MakeNR = Callable[..., NotificationRequest]
         ({}, "run w-1 then w-1"),
     ],
 )
+@pytest.mark.behaviour(78)
 def test_a_workflow_id_becomes_its_name_where_both_are_known(
     make_nr: MakeNR, workflow: dict[str, str], body: str
 ) -> None:
-    """Behaviour 78."""
     assert enrich(make_nr(body="run w-1 then w-1", context={"workflow": workflow})) == body
 
 
+@pytest.mark.behaviour(76)
 def test_subject_body_context_extensions_and_links_are_redacted(make_nr: MakeNR) -> None:
-    """Behaviour 76; beyond subject and body, what the live system sends as it is."""
+    """Beyond subject and body, what the live system sends as it is."""
     nr = make_nr(
         subject="password: s1",
         body="token: s2",
@@ -47,8 +48,8 @@ def test_subject_body_context_extensions_and_links_are_redacted(make_nr: MakeNR)
     assert "10.0.0.1" in text
 
 
+@pytest.mark.behaviour(76)
 def test_the_stored_object_is_not_changed(make_nr: MakeNR) -> None:
-    """Behaviour 76."""
     nr = make_nr(body="password: s1", context={"analysis": {"rootCause": "secret: s3"}}, extensions={"a": "pwd=x"})
     before = nr.to_wire()
     prepare(nr)

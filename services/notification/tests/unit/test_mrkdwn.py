@@ -39,8 +39,8 @@ from kubernaut_notification.delivery.mrkdwn import to_mrkdwn
         ("[x](https://h/?a=1&b=2)", "<https://h/?a=1&amp;b=2|x>"),
     ],
 )
+@pytest.mark.behaviour(77)
 def test_each_rule(markdown: str, mrkdwn: str) -> None:
-    """Behaviour 77."""
     assert to_mrkdwn(markdown) == mrkdwn
 
 

@@ -61,8 +61,8 @@ ONE_BY_ONE: list[tuple[int, str, str]] = [
 @pytest.mark.parametrize(
     ("number", "text", "expected"), ONE_BY_ONE, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(ONE_BY_ONE)]
 )
+@pytest.mark.behaviour(74)
 def test_a_class_redacts_what_it_is_for(number: int, text: str, expected: str) -> None:
-    """Behaviour 74."""
     entry = next(entry for entry in CLASSES if entry.number == number)
     assert entry.apply(text) == expected
     assert any(hint in text.lower() for hint in entry.hints)
@@ -114,25 +114,25 @@ def test_the_classes_are_numbered_and_ordered_as_in_the_contract() -> None:
         "sha256:0123456789abcdef",
     ],
 )
+@pytest.mark.behaviour(74)
 def test_text_without_secrets_comes_back_unchanged(text: str) -> None:
-    """Behaviour 74."""
     assert redact(text) == text
 
 
+@pytest.mark.behaviour(74)
 def test_json_keeps_its_shape() -> None:
-    """Behaviour 74."""
     text = json.dumps({"user": "bob", "password": 'a"b\\', "nested": {"api_key": "k", "token": "t", "n": 1}})
     parsed = json.loads(redact(text))
     assert parsed == {"user": "bob", "password": R, "nested": {"api_key": R, "token": R, "n": 1}}
 
 
+@pytest.mark.behaviour(75)
 def test_a_database_url_keeps_scheme_user_and_host() -> None:
-    """Behaviour 75."""
     assert redact("postgresql://app:s3cret@db.internal:5432/app") == f"postgresql://app:{R}@db.internal:5432/app"
 
 
+@pytest.mark.behaviour(76)
 def test_plain_lines_read_as_the_contract_shows_them() -> None:
-    """Behaviour 76."""
     text = redact("password: mypass123\napi_key=abcd1234\ntoken = xyz789")
     assert text == f"password: {R}\napi_key: {R}\ntoken: {R}"
 

@@ -38,14 +38,14 @@ async def test_file_and_log_are_there_when_they_are_switched_on(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("key", "hint"), [("sms", ""), ("file", r"set delivery\.file\.outputDir"), ("log", r"set delivery\.log\.enabled")]
 )
+@pytest.mark.behaviour(56)
 def test_an_unknown_key_is_a_permanent_error_that_names_it(key: str, hint: str) -> None:
-    """Behaviour 56."""
     with pytest.raises(PermanentError, match=f"channel not registered: {key}.*{hint}"):
         ChannelRegistry().channel(key)
 
 
+@pytest.mark.behaviour(56)
 def test_unregistering_an_unknown_key_is_harmless_and_registering_again_replaces() -> None:
-    """Behaviour 56."""
     registry, first, second = ChannelRegistry(), Silent(), Silent()
     registry.unregister("console")
     registry.register("console", first)
@@ -55,8 +55,8 @@ def test_unregistering_an_unknown_key_is_harmless_and_registering_again_replaces
     assert registry.keys() == []
 
 
+@pytest.mark.behaviour(65)
 async def test_a_new_routing_table_takes_the_old_channels_away(tmp_path: Path) -> None:
-    """Behaviour 65."""
     registry = await registry_for(tmp_path, {})
     table = RoutingTable()
     table.follow(lambda router: registry.replace_routed(router.entries()))
@@ -67,12 +67,12 @@ async def test_a_new_routing_table_takes_the_old_channels_away(tmp_path: Path) -
     assert registry.keys() == ["console", "slack:b"]
 
 
-async def test_channel_types_without_a_builder_stay_unregistered(tmp_path: Path) -> None:
+async def test_an_entry_that_lacks_its_address_is_a_channel_all_the_same(tmp_path: Path) -> None:
     registry = await registry_for(tmp_path, {})
     table = RoutingTable()
     table.follow(lambda router: registry.replace_routed(router.entries()))
     table.load("route: {receiver: a}\nreceivers: [{name: a, emailConfigs: [{to: x}], webhookConfigs: [{}]}]", "f")
-    assert registry.keys() == ["console"]
+    assert registry.keys() == ["console", "email:a", "webhook:a"]
 
 
 async def test_a_slack_channel_without_its_credential_fails_for_good_and_says_which(

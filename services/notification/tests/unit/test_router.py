@@ -158,7 +158,17 @@ def test_channels_come_in_the_fixed_order_of_types() -> None:
         "logConfigs: [{}], fileConfigs: [{}], consoleConfigs: [{}], webhookConfigs: [{}, {}], emailConfigs: [{}], "
         "teamsConfigs: [{credentialRef: t}], pagerdutyConfigs: [{credentialRef: p}], slackConfigs: [{credentialRef: s}]"
     )
-    assert keys(text) == ["slack:r", "pagerduty:r", "teams:r", "email", "webhook", "console", "file", "log"]
+    assert keys(text) == [
+        "slack:r",
+        "pagerduty:r",
+        "teams:r",
+        "email:r",
+        "webhook:r:0",
+        "webhook:r:1",
+        "console",
+        "file",
+        "log",
+    ]
 
 
 def test_a_receiver_without_channels_gets_the_console() -> None:

@@ -8,7 +8,9 @@
 | `deliverer` | calls channels, turns what happens into results |
 | `message` | the text that channels get: enriched, redacted |
 | `channel` | the channel protocol and its two errors |
-| `console`, `log`, `file`, `slack` | the channels; `http` is what HTTP channels share |
+| `console`, `log`, `file` | the built-in channels |
+| `slack`, `pagerduty`, `teams`, `webhook` | the HTTP channels; `http` is what they share, `payload` makes theirs fit |
+| `email` | mail by SMTP; `mime` makes the mail |
 | `registry` | channel key -> channel |
 | `credentials` | secrets from files |
 | `redaction`, `mrkdwn`, `text` | text rules |

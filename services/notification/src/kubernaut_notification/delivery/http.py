@@ -8,8 +8,9 @@
 | a certificate or TLS handshake that fails | permanent |
 | no connection, connection lost, no answer in time | retryable; where the request may have arrived, the text says so |
 
-The URL is a credential. No error text is taken from an exception that might quote it, and no exception is chained to
-one; what the receiver answers is searched for the URL's parts before it is kept.
+The URL is a credential, and so is what a channel puts into headers or body to prove who it is. No error text is taken
+from an exception that might quote one, and no exception is chained to another; what the receiver answers is searched
+for the secrets and the URL's parts before it is kept.
 """
 
 from __future__ import annotations
@@ -17,24 +18,26 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
 from kubernaut_notification.delivery.channel import DeliveryError, PermanentError, RetryableError
-from kubernaut_notification.delivery.redaction import PLACEHOLDER, redact
+from kubernaut_notification.delivery.credentials import Secret
+from kubernaut_notification.delivery.payload import to_json
+from kubernaut_notification.delivery.redaction import redact, without_secrets
 from kubernaut_notification.delivery.text import cut, one_line
 
 MAX_BODY = 512
 """Code points of a receiver's answer that are kept in an error text."""
 
 _READ_BODY = 4096
-_UNKNOWN = "; the receiver may have the message all the same"
-_TLS_TEXT = "TLS certificate validation failed (permanent failure - BR-NOT-058)"
+OUTCOME_UNKNOWN = "; the receiver may have the message all the same"
+TLS_TEXT = "TLS certificate validation failed (permanent failure - BR-NOT-058)"
 _UNSENDABLE = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError)
 
 
@@ -62,13 +65,33 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def without_url(text: str, url: str) -> str:
-    """Return `text` with `url` and every longer part of its path and query removed."""
+def webhook_url(name: str, secret: Secret) -> str:
+    """Return the URL that `secret` holds now; `name` leads the error text.
+
+    Raises `PermanentError` without the URL if it is empty or no http(s) address.
+    """
+    url = secret.value()
+    if not url:
+        raise PermanentError(f"{label(name)} URL is empty: {secret.advice()}", reason="credential")
+    if not is_webhook_url(url):
+        advice = secret.advice().replace("put it into", "correct", 1)
+        raise PermanentError(f"{label(name)} URL is not an http(s) address: {advice}", reason="credential")
+    return url
+
+
+def label(name: str) -> str:
+    """Return how texts call the receiver of a channel type: `slack webhook`, but plain `webhook`."""
+    return name if name == "webhook" else f"{name} webhook"
+
+
+def url_secrets(url: str) -> list[str]:
+    """Return what must not be shown of `url`: itself, path, query, password, and every longer part of them."""
     parts = urlsplit(url)
-    pieces = [piece for piece in re.split(r"[/?&=#]", f"{parts.path}?{parts.query}") if len(piece) >= 6]
-    for secret in [url, parts.path if len(parts.path) > 1 else url, *sorted(pieces, key=len, reverse=True)]:
-        text = text.replace(secret, PLACEHOLDER)
-    return text
+    pieces = [
+        piece for piece in re.split(r"[/?&=#]", f"{parts.path}?{parts.query}#{parts.fragment}") if len(piece) >= 6
+    ]
+    whole = [url, parts.path if len(parts.path) > 1 else "", parts.query, parts.password or ""]
+    return [form for text in (*whole, *pieces) if text for form in (text, unquote(text))]
 
 
 class HttpPoster:
@@ -82,63 +105,81 @@ class HttpPoster:
         timeout: float = 10.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._name = name
+        self._label = label(name)
         self._session = session
         self._timeout = timeout if timeout > 0 else 10.0
         self._now = now
 
-    async def post(self, url: str, payload: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+    async def post(
+        self,
+        url: str,
+        payload: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        *,
+        secrets: Iterable[str] = (),
+    ) -> None:
         """Send `payload` once; return when it was accepted.
 
-        Raises `RetryableError` or `PermanentError` as the table in the module's docstring says.
+        `secrets` are further texts beside the URL that the receiver knows and no error may show. Raises
+        `RetryableError` or `PermanentError` as the table in the module's docstring says.
         """
         failure: DeliveryError
         try:
             async with self._session.post(
-                url, json=payload, headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout)
+                url,
+                data=to_json(payload),
+                headers={"Content-Type": "application/json", **(headers or {})},
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
             ) as response:
                 if 200 <= response.status < 300:
                     return
-                failure = await self._refused(response, url)
+                failure = await self._refused(response, [*secrets, *url_secrets(url)])
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = self._failed(error)
         raise failure
 
-    async def _refused(self, response: aiohttp.ClientResponse, url: str) -> DeliveryError:
-        body = await self._answer(response, url)
+    async def _refused(self, response: aiohttp.ClientResponse, secrets: Iterable[str]) -> DeliveryError:
+        body = await _answer(response, secrets)
         if response.status == 429 or 500 <= response.status < 600:
             return RetryableError(
-                f"{self._name} webhook returned {response.status} (retryable): {body}",
+                f"{self._label} returned {response.status} (retryable): {body}",
                 parse_retry_after(response.headers.get("Retry-After"), self._now()),
                 reason="rate_limited" if response.status == 429 else "server_error",
             )
-        text = f"{self._name} webhook returned {response.status} (permanent failure): {body}"
+        text = f"{self._label} returned {response.status} (permanent failure): {body}"
         return PermanentError(text, reason="rejected")
 
-    async def _answer(self, response: aiohttp.ClientResponse, url: str) -> str:
-        try:
-            raw = await response.content.read(_READ_BODY)
-        except (aiohttp.ClientError, OSError):
-            return "(the answer's body could not be read)"
-        text = one_line(raw.decode("utf-8", errors="replace"))
-        return cut(redact(without_url(text, url)), MAX_BODY)
-
     def _failed(self, error: Exception) -> DeliveryError:
-        if tls := _tls_problem(error):  # first: a certificate error is also a ValueError
-            return PermanentError(f"{_TLS_TEXT}: {tls}", reason="tls")
+        if tls := tls_problem(error):  # first: a certificate error is also a ValueError
+            return PermanentError(f"{TLS_TEXT}: {tls}", reason="tls")
         if isinstance(error, _UNSENDABLE):
-            return PermanentError(f"{self._name} webhook URL is not an http(s) address", reason="bad_url")
+            return PermanentError(f"{self._label} URL is not an http(s) address", reason="bad_url")
         cause, reason, arrived = _transport_problem(error, self._timeout)
         return RetryableError(
-            f"{self._name} webhook request failed: {cause}{_UNKNOWN if arrived else ''}",
+            f"{self._label} request failed: {cause}{OUTCOME_UNKNOWN if arrived else ''}",
             reason=reason,
             outcome_unknown=arrived,
         )
 
 
-def _tls_problem(error: Exception) -> str:
-    """What is wrong with the receiver's certificate or handshake, empty if that is not the trouble."""
-    inner: BaseException = error
+async def _answer(response: aiohttp.ClientResponse, secrets: Iterable[str]) -> str:
+    raw = b""
+    try:
+        while len(raw) < _READ_BODY and (chunk := await response.content.read(_READ_BODY - len(raw))):
+            raw += chunk
+    except (aiohttp.ClientError, OSError):
+        return "(the answer's body could not be read)"
+    return told(raw.decode("utf-8", errors="replace"), secrets, cut_off=len(raw) >= _READ_BODY)
+
+
+def told(answer: str, secrets: Iterable[str], *, cut_off: bool = False) -> str:
+    """Return what a receiver answered as an error text may quote it: no secrets, one line, `MAX_BODY` code points."""
+    return cut(redact(without_secrets(one_line(answer), secrets, cut_off=cut_off)), MAX_BODY)
+
+
+def tls_problem(error: BaseException) -> str:
+    """Return what is wrong with the receiver's certificate or handshake, empty if that is not the trouble."""
+    inner = error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         inner = error.certificate_error
     elif isinstance(error, aiohttp.ClientConnectorError):

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from kubernaut_api import NotificationContext, NotificationRequest, flatten_context
-from kubernaut_notification.delivery.redaction import redact, redact_link
+from kubernaut_notification.delivery.redaction import redact, redact_link, redact_value
 
 _DROPPED_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
@@ -28,12 +28,12 @@ def enrich(nr: NotificationRequest) -> str:
     return nr.spec.body.replace(identifier, workflow.workflow_name)
 
 
-def _redact_texts(value: Any) -> Any:
+def _redact_texts(value: Any, key: str = "") -> Any:
     if isinstance(value, str):
-        return redact(value)
+        return redact_value(key, value)
     if isinstance(value, dict):
-        return {key: _redact_texts(item) for key, item in value.items()}
-    return [_redact_texts(item) for item in value] if isinstance(value, list) else value
+        return {name: _redact_texts(item, name) for name, item in value.items()}
+    return [_redact_texts(item, key) for item in value] if isinstance(value, list) else value
 
 
 def prepare(nr: NotificationRequest) -> NotificationRequest:
@@ -45,11 +45,12 @@ def prepare(nr: NotificationRequest) -> NotificationRequest:
     if spec.context is not None:
         # Through the wire form, so that context fields of a newer schema are redacted too.
         spec.context = NotificationContext.model_validate(_redact_texts(spec.context.to_wire()))
-    spec.extensions = {key: redact(value) for key, value in spec.extensions.items()}
+    spec.severity, spec.phase, spec.cluster_id = redact(spec.severity), redact(spec.phase), redact(spec.cluster_id)
+    spec.extensions = {key: redact_value(key, value) for key, value in spec.extensions.items()}
     for link in spec.action_links:
-        link.label, link.url = redact(link.label), redact_link(link.url)
+        link.service, link.label, link.url = redact(link.service), redact(link.label), redact_link(link.url)
     meta.annotations = {
-        key: redact(value) for key, value in meta.annotations.items() if key not in _DROPPED_ANNOTATIONS
+        key: redact_value(key, value) for key, value in meta.annotations.items() if key not in _DROPPED_ANNOTATIONS
     }
     if meta.model_extra:
         meta.model_extra.pop("managedFields", None)
@@ -59,6 +60,14 @@ def prepare(nr: NotificationRequest) -> NotificationRequest:
 def flat_metadata(nr: NotificationRequest) -> dict[str, str]:
     """Return context and extensions as flat keys, extensions winning; for channels and audit, not for routing."""
     return {**flatten_context(nr.spec.context), **nr.spec.extensions}
+
+
+def chat_command(nr: NotificationRequest) -> str:
+    """Return the command that opens the chat about an approval, empty without a RemediationRequest in the lineage."""
+    lineage = nr.spec.context.lineage if nr.spec.context else None
+    if lineage is None or not lineage.remediation_request:
+        return ""
+    return f"kubectl kubernaut chat rar/{lineage.remediation_request} -n {nr.metadata.namespace}"
 
 
 @dataclass(frozen=True, slots=True)

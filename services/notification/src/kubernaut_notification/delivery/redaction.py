@@ -13,6 +13,7 @@ behind a look-behind, and an unclosed quote or block matches to the end of the t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 PLACEHOLDER = "[REDACTED]"
@@ -169,6 +170,7 @@ CLASSES: tuple[RedactionClass, ...] = (
 """All classes, in the order in which they are applied; the first two are applied twice, as in the contract."""
 
 _NOT_IN_LINKS = frozenset({27, 28})
+_SHORTEST_PART = 4
 
 
 def redact(text: str) -> str:
@@ -179,6 +181,33 @@ def redact(text: str) -> str:
 def redact_link(url: str) -> str:
     """Return a link without credentials but with its host: a link to an address must still lead there."""
     return _apply(url, _NOT_IN_LINKS)
+
+
+_SECRET_KEY = re.compile(rf".*(?:{_KEYS_OF_3}|api[_-]?key|{_KEYS_OF_11}|client_secret|secret)", re.IGNORECASE)
+
+
+def redact_value(key: str, value: str) -> str:
+    """Return the `value` that stands under `key` in a map: the key may be what tells that the value is a secret.
+
+    As in a JSON text, `{"password": "x"}` gives its value away by its key alone; nothing in `x` would.
+    """
+    return PLACEHOLDER if value and _SECRET_KEY.fullmatch(key) else redact(value)
+
+
+def without_secrets(text: str, secrets: Iterable[str], *, cut_off: bool = False) -> str:
+    """Return `text`, which came from a receiver, without the `secrets` that were used to talk to it.
+
+    A text that was `cut_off` may end in the middle of a secret; such an end goes too.
+    """
+    known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+    for secret in known:
+        text = text.replace(secret, PLACEHOLDER)
+    for secret in known if cut_off else ():
+        for length in range(min(len(secret) - 1, len(text)), _SHORTEST_PART - 1, -1):
+            if text.endswith(secret[:length]):
+                text = text[:-length] + PLACEHOLDER
+                break
+    return text
 
 
 def _apply(text: str, left_out: frozenset[int]) -> str:

@@ -6,21 +6,34 @@ the routing table and replaced as a whole with it. A new kind of channel is one 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import aiohttp
 
 from kubernaut_notification.config import DeliverySection
 from kubernaut_notification.delivery.channel import Channel, PermanentError
 from kubernaut_notification.delivery.console import ConsoleChannel
-from kubernaut_notification.delivery.credentials import CredentialStore
+from kubernaut_notification.delivery.credentials import CredentialStore, InlineSecret, Secret
+from kubernaut_notification.delivery.email import EmailChannel, Mailbox
 from kubernaut_notification.delivery.file import FileChannel
 from kubernaut_notification.delivery.http import HttpPoster
 from kubernaut_notification.delivery.log import LogChannel
+from kubernaut_notification.delivery.pagerduty import PagerDutyChannel
 from kubernaut_notification.delivery.slack import SlackChannel
-from kubernaut_notification.routing.config import SlackConfig
+from kubernaut_notification.delivery.teams import TeamsChannel
+from kubernaut_notification.delivery.webhook import Authorization, WebhookChannel
+from kubernaut_notification.routing.config import (
+    EmailConfig,
+    PagerDutyConfig,
+    SlackConfig,
+    TeamsConfig,
+    WebhookConfig,
+)
 from kubernaut_notification.routing.router import ChannelEntry
 
+ConfigT = TypeVar("ConfigT")
 Builder = Callable[[ChannelEntry], Channel]
 """Makes the channel for one entry of a receiver."""
 
@@ -73,17 +86,62 @@ def http_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
 
 
+def _builders(credentials: CredentialStore, session: aiohttp.ClientSession, timeout: float) -> dict[str, Builder]:
+    """Return what makes a receiver's channels; `timeout` is for one call of any of them."""
+    tls = ssl.create_default_context()
+
+    def poster(name: str) -> HttpPoster:
+        return HttpPoster(name, session, timeout=timeout)
+
+    def slack(entry: ChannelEntry) -> Channel:
+        return SlackChannel(credentials.secret(_config(entry, SlackConfig).credential_ref), poster("slack"))
+
+    def pagerduty(entry: ChannelEntry) -> Channel:
+        config = _config(entry, PagerDutyConfig)
+        key = credentials.secret(config.credential_ref)
+        return PagerDutyChannel(key, poster("pagerduty"), url=config.url, severity=config.severity)
+
+    def teams(entry: ChannelEntry) -> Channel:
+        return TeamsChannel(credentials.secret(_config(entry, TeamsConfig).credential_ref), poster("teams"))
+
+    def webhook(entry: ChannelEntry) -> Channel:
+        config = _config(entry, WebhookConfig)
+        advice = f"set url or urlRef in the webhookConfigs of receiver {entry.receiver!r}"
+        url = credentials.secret(config.url_ref) if config.url_ref else InlineSecret(config.url, advice)
+        proof: Secret | None = None
+        if config.credential_ref:
+            proof = credentials.secret(config.credential_ref)
+        elif config.inline_secret or config.username:
+            advice = f"set credentialRef in the webhookConfigs of receiver {entry.receiver!r}"
+            proof = InlineSecret(config.inline_secret, advice)
+        return WebhookChannel(url, poster("webhook"), Authorization(proof, config.username) if proof else None)
+
+    def email(entry: ChannelEntry) -> Channel:
+        config = _config(entry, EmailConfig)
+        mailbox = Mailbox(
+            to=config.to,
+            sender=config.from_,
+            smarthost=config.smarthost,
+            require_tls=config.require_tls,
+            username=config.auth_username,
+            password=credentials.secret(config.credential_ref) if config.credential_ref else None,
+        )
+        return EmailChannel(mailbox, tls, timeout=timeout)
+
+    return {"slack": slack, "pagerduty": pagerduty, "teams": teams, "webhook": webhook, "email": email}
+
+
+def _config(entry: ChannelEntry, kind: type[ConfigT]) -> ConfigT:
+    if not isinstance(entry.config, kind):
+        raise TypeError(f"cannot build {entry.key}: its entry is no {kind.__name__}")
+    return entry.config
+
+
 def build_registry(
     delivery: DeliverySection, credentials: CredentialStore, session: aiohttp.ClientSession
 ) -> ChannelRegistry:
     """Return a registry with the built-in channels that the config switches on, ready for a routing table."""
-    slack = HttpPoster("slack", session, timeout=delivery.slack.timeout)
-
-    def build_slack(entry: ChannelEntry) -> Channel:
-        reference = entry.config.credential_ref if isinstance(entry.config, SlackConfig) else ""
-        return SlackChannel(lambda: credentials.get(reference), slack, reference)
-
-    registry = ChannelRegistry({"slack": build_slack})
+    registry = ChannelRegistry(_builders(credentials, session, delivery.slack.timeout))
     registry.register("console", ConsoleChannel())
     if delivery.file.output_dir is not None:
         registry.register("file", FileChannel(delivery.file.output_dir, delivery.file.format))

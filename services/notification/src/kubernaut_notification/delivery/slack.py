@@ -10,12 +10,11 @@ The webhook's URL is asked for at each call: a rotated credential is used by the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kubernaut_api import NotificationRequest
-from kubernaut_notification.delivery.channel import PermanentError
-from kubernaut_notification.delivery.http import HttpPoster, is_webhook_url
+from kubernaut_notification.delivery.credentials import Secret
+from kubernaut_notification.delivery.http import HttpPoster, webhook_url
 from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.mrkdwn import to_mrkdwn
 from kubernaut_notification.delivery.text import ELLIPSIS, encodable
@@ -30,27 +29,15 @@ _FENCE = "```"
 
 
 class SlackChannel:
-    """Posts to the incoming webhook whose URL `resolve` returns (empty if there is none)."""
+    """Posts to the incoming webhook whose URL is the secret `url`."""
 
-    def __init__(self, resolve: Callable[[], str], poster: HttpPoster, credential: str = "") -> None:
-        self._resolve = resolve
+    def __init__(self, url: Secret, poster: HttpPoster) -> None:
+        self._url = url
         self._poster = poster
-        self._credential = credential
 
     async def deliver(self, message: Message) -> None:
         """Post the message once."""
-        url = self._resolve()
-        if not url:
-            raise PermanentError(
-                f"slack webhook URL is empty: put it into the credential file {self._credential!r}",
-                reason="credential",
-            )
-        if not is_webhook_url(url):
-            raise PermanentError(
-                f"slack webhook URL is not an http(s) address: correct the credential file {self._credential!r}",
-                reason="credential",
-            )
-        await self._poster.post(url, payload(message.nr))
+        await self._poster.post(webhook_url("slack", self._url), payload(message.nr))
 
 
 def payload(nr: NotificationRequest) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 | room | what it holds |
 |---|---|
 | `config` | the routing file's models, loading, validation |
+| `advice` | warnings about what a file says in vain |
 | `patterns` | `matchRe`'s regular expressions |
 | `attributes` | what a notification offers to matchers |
 | `router` | the tree walk: notification -> receivers -> channel keys |

@@ -1,8 +1,9 @@
 """The routing file: models, loading, validation.
 
-Lenient where the live system is: unknown keys are ignored, and so are `groupBy`, the `enabled` flags and the inline
-Slack settings. Strict where a mistake would lose notifications: everything that is wrong is reported at once, each
-problem with file and key.
+Lenient where the live system is: unknown keys are ignored, and what has no effect is accepted (`advice` warns of it).
+Strict where a mistake would lose notifications: everything that is wrong is reported at once, each problem with file
+and key. Keys that the live system does not know (`urlRef`, `credentialRef` and `authUsername` of webhook and email
+entries) are checked strictly.
 
 YAML is read the way Go reads it into typed fields: `yes`, `on` and `007` in a matcher are the texts that stand there.
 A key given twice is refused; the second would silently win.
@@ -53,7 +54,10 @@ class SlackConfig(_Model):
 
 
 class PagerDutyConfig(_Model):
-    """One PagerDuty service; `credential_ref` names the file that holds its routing key."""
+    """One PagerDuty service; `credential_ref` names the file that holds its routing key.
+
+    `url` replaces PagerDuty's address, `severity` the one that follows from the priority.
+    """
 
     credential_ref: str = ""
     url: str = ""
@@ -67,12 +71,17 @@ class TeamsConfig(_Model):
 
 
 class EmailConfig(_Model):
-    """One mail recipient."""
+    """One mail: to one or more addresses (comma-separated), through `smarthost` (`host:port`).
+
+    With `auth_username`, `credential_ref` names the file that holds its password.
+    """
 
     to: str = ""
     from_: str = Field(default="", alias="from")
     smarthost: str = ""
     require_tls: bool = True
+    auth_username: str = ""
+    credential_ref: str = ""
 
 
 class BasicAuth(_Model):
@@ -90,10 +99,29 @@ class HttpConfig(_Model):
 
 
 class WebhookConfig(_Model):
-    """One generic webhook."""
+    """One generic webhook. Its URL is a secret: `url` holds it, or the file that `url_ref` names.
+
+    `credential_ref` names the file with the bearer token or, with `http_config.basic_auth.username`, the password.
+    """
 
     url: str = Field(default="", repr=False)
+    url_ref: str = ""
+    credential_ref: str = ""
     http_config: HttpConfig | None = None
+
+    @property
+    def username(self) -> str:
+        """The user of HTTP Basic, empty without; an inline bearer token wins over a user."""
+        http = self.http_config
+        return http.basic_auth.username if http and http.basic_auth and not http.bearer_token else ""
+
+    @property
+    def inline_secret(self) -> str:
+        """The token or password that stands in the file itself."""
+        http = self.http_config
+        if http is None:
+            return ""
+        return http.bearer_token or (http.basic_auth.password if http.basic_auth else "")
 
 
 class SwitchConfig(_Model):
@@ -124,12 +152,15 @@ class Receiver(_Model):
 
     def credential_refs(self) -> list[str]:
         """Return the names of the credentials that this receiver needs."""
-        entries: tuple[SlackConfig | PagerDutyConfig | TeamsConfig, ...] = (
+        entries: tuple[SlackConfig | PagerDutyConfig | TeamsConfig | EmailConfig | WebhookConfig, ...] = (
             *self.slack_configs,
             *self.pagerduty_configs,
             *self.teams_configs,
+            *self.email_configs,
+            *self.webhook_configs,
         )
-        return [entry.credential_ref for entry in entries if entry.credential_ref]
+        references = [entry.credential_ref for entry in entries] + [entry.url_ref for entry in self.webhook_configs]
+        return [reference for reference in references if reference]
 
 
 class RoutingConfig(_Model):
@@ -227,8 +258,30 @@ def _problems(config: RoutingConfig) -> Iterator[str]:
             for number, entry in enumerate(entries):
                 if not entry.credential_ref.strip():
                     yield f"{where}.{kind}[{number}].credentialRef is empty; name a file in the credentials folder"
+        yield from _mail_problems(receiver, where)
+        yield from _webhook_problems(receiver, where)
     names = {receiver.name for receiver in config.receivers}
     yield from _route_problems(config.route, "route", names)
+
+
+def _mail_problems(receiver: Receiver, where: str) -> Iterator[str]:
+    for number, entry in enumerate(receiver.email_configs):
+        if bool(entry.auth_username) != bool(entry.credential_ref):
+            yield (
+                f"{where}.emailConfigs[{number}]: authUsername and credentialRef belong together; "
+                f"{'name the file with the password' if entry.auth_username else 'name the user'} or remove the other"
+            )
+
+
+def _webhook_problems(receiver: Receiver, where: str) -> Iterator[str]:
+    for number, entry in enumerate(receiver.webhook_configs):
+        if entry.url and entry.url_ref:
+            yield f"{where}.webhookConfigs[{number}]: url and urlRef are both set; remove one"
+        if entry.inline_secret and entry.credential_ref:
+            yield (
+                f"{where}.webhookConfigs[{number}]: credentialRef and a token or password in httpConfig are both set; "
+                "remove the latter"
+            )
 
 
 def _route_problems(route: Route, where: str, names: set[str]) -> Iterator[str]:

@@ -14,19 +14,12 @@ Receivers count once, and so do channel keys: two receivers that both name the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.routing.attributes import attributes_of
-from kubernaut_notification.routing.config import (
-    PagerDutyConfig,
-    Receiver,
-    Route,
-    RoutingConfig,
-    SlackConfig,
-    TeamsConfig,
-)
+from kubernaut_notification.routing.config import Receiver, Route, RoutingConfig
 from kubernaut_notification.routing.patterns import Pattern
 
 FALLBACK_RECEIVER = "default-console-fallback"
@@ -61,23 +54,22 @@ class Resolution:
 def channel_entries(receiver: Receiver) -> list[ChannelEntry]:
     """Return the channels of `receiver`, in the fixed order of types.
 
-    A type with credentials has keys `type:receiver`, numbered from 0 behind a colon when there are several; the others
-    have their bare type, once.
+    What leads out of the cluster has keys `type:receiver`, numbered from 0 behind a colon when there are several;
+    console, file and log have their bare type, once.
     """
     entries: list[ChannelEntry] = []
-    credentialed: tuple[tuple[str, tuple[SlackConfig | PagerDutyConfig | TeamsConfig, ...]], ...] = (
+    outward: tuple[tuple[str, Sequence[object]], ...] = (
         ("slack", receiver.slack_configs),
         ("pagerduty", receiver.pagerduty_configs),
         ("teams", receiver.teams_configs),
-    )
-    for kind, configs in credentialed:
-        for index, config in enumerate(configs):
-            number = f":{index}" if len(configs) > 1 else ""
-            key = f"{kind}:{receiver.name}{number}" if config.credential_ref else kind
-            entries.append(ChannelEntry(key, kind, receiver.name, config))
-    bare = (
         ("email", receiver.email_configs),
         ("webhook", receiver.webhook_configs),
+    )
+    for kind, configs in outward:
+        for index, config in enumerate(configs):
+            number = f":{index}" if len(configs) > 1 else ""
+            entries.append(ChannelEntry(f"{kind}:{receiver.name}{number}", kind, receiver.name, config))
+    bare: tuple[tuple[str, Sequence[object]], ...] = (
         (CONSOLE, receiver.console_configs),
         ("file", receiver.file_configs),
         ("log", receiver.log_configs),

@@ -38,7 +38,8 @@ class RoutingTable:
     def load(self, content: bytes | str, source: str) -> bool:
         """Put a routing file's `content` in force; returns False, and changes nothing, for a file without content.
 
-        What the file says in vain is logged as a warning, one line each. Raises `RoutingError` with every problem, and keeps the table that was in force.
+        What the file says in vain is logged as a warning, one line each. Raises `RoutingError` with every problem, and
+        keeps the table that was in force.
         """
         self._refused = None
         try:
