@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from kubernaut_api import NOTIFICATION_REQUEST
-from kubernaut_notification.audit import AuditTrail, JsonLinesSink
+from kubernaut_notification.audit import AuditTrail
 from kubernaut_notification.delivery.channel import DeliveryError, RetryableError
 from kubernaut_notification.delivery.deliverer import Deliverer
 from kubernaut_notification.delivery.message import Message
@@ -26,8 +26,10 @@ from kubernaut_notification.reporting import Reporter
 from kubernaut_notification.routing.router import Resolution
 from kubernaut_notification.status import ATTEMPT_IDENTITY, NotificationStatus
 from kubernaut_runtime import Connection, Controller, EventRecorder, Store, WorkQueue
+from kubernaut_runtime.audit import JsonLinesSink
+from kubernaut_runtime.audit.jsonlines import LineStream
 from kubernaut_runtime.controller import ControllerMetrics
-from kubernaut_status import ObjectKey, Request, Response, StatusManager
+from kubernaut_status import ObjectKey, Request, Response, StatusManager, UpdateMode
 from kubernaut_status.retry import Unavailable
 from kubernaut_testing.clock import FakeClock
 from kubernaut_testing.controlplane import ControlPlane
@@ -67,8 +69,8 @@ class Shop:
     since when this process acts; `requests` are what it sent, and `meddle` may change a request or its answer.
     """
 
-    def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
-        self.control_plane, self.namespace = control_plane, namespace
+    def __init__(self, control_plane: ControlPlane, namespace: str, *, mode: UpdateMode = "atomic") -> None:
+        self.control_plane, self.namespace, self.mode = control_plane, namespace, mode
         # A little ahead: it stands still while the server's goes on, and no attempt may be older than its object.
         self.clock = FakeClock(start=datetime.now(UTC) + timedelta(seconds=10))
         self.jitter = 0.0
@@ -86,7 +88,7 @@ class Shop:
             EventRecorder(
                 self.client, component="test", instance="test", resource=NOTIFICATION_REQUEST, clock=self.clock
             ),
-            AuditTrail(JsonLinesSink(io.StringIO()), self.clock.now),
+            AuditTrail(JsonLinesSink(LineStream(io.StringIO())), self.clock.now),
             NotificationMetrics(self.metrics),
         )
         manager = StatusManager(
@@ -95,6 +97,7 @@ class Shop:
             phases=PHASES,
             identities=ATTEMPT_IDENTITY,
             writes=self.store,
+            mode=mode,
             field_manager=PROGRAM,
             unavailable=Unavailable(give_up_after=0),
         )

@@ -77,7 +77,7 @@ class Journey:
     """One notification.
 
     Attributes:
-        channels: what its receiver has, among `slack`, `console`, `file`, `log`; at most one of them may fail.
+        channels: what its receiver has, among `slack`, `console`, `file`, `log`; at most one of them is tried again.
         outcomes: channel -> its attempts, `f` a failed one and `s` a success ("ffs"); a channel that is not named
             delivers at once.
         answers: the webhook's first answers; 200 is given afterwards.
@@ -194,6 +194,13 @@ class Tour:
     def gaps(self, name: str) -> list[float]:
         """Seconds from one call to the next, by the webhook's clock."""
         return self.site.receiver.gaps(f"/{name}")
+
+    def assert_gaps(self, name: str, *waits: float, late: float = 1.0) -> None:
+        """Fail unless the webhook was called after these waits: never earlier, at most a tenth and `late` s later."""
+        found = self.gaps(name)
+        assert len(found) == len(waits), found
+        for gap, wait in zip(found, waits, strict=True):
+            assert wait <= gap <= wait * 1.1 + late, f"{found} instead of {waits}"
 
     def key(self, channel: str, name: str) -> str:
         """The channel's key in the journey's status."""
