@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import sys
-from pathlib import Path
 
 from kubernaut_api import NOTIFICATION_REQUEST
 from kubernaut_runtime import Operator, Runtime, run_operator
@@ -22,6 +20,7 @@ from .metrics import NotificationMetrics
 from .phases import PHASES
 from .reconciler import NotificationReconciler
 from .reporting import Reporter
+from .routing.check import check_routing, find_routing_file, unreadable
 from .routing.config import RoutingError
 from .routing.table import RoutingTable
 from .status import ATTEMPT_IDENTITY, NotificationStatus
@@ -72,10 +71,11 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
 
 async def _follow_routing(runtime: Runtime[NotificationConfig], routing: RoutingTable) -> None:
     """Load the routing file and follow it. Without one at the default path, everything goes to the console."""
-    named = os.environ.get(ROUTING_PATH_ENV)
-    path = Path(named) if named else DEFAULT_ROUTING_PATH
-    if not named and not path.exists():
-        logger.warning("no routing file at %s: everything goes to the console; set ROUTING_CONFIG_PATH", path)
+    path = find_routing_file()
+    if path is None:
+        logger.warning(
+            "no routing file at %s: everything goes to the console; set %s", DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV
+        )
         return
 
     def load(content: bytes) -> None:
@@ -84,9 +84,7 @@ async def _follow_routing(runtime: Runtime[NotificationConfig], routing: Routing
     try:
         routing_file = await runtime.watch_file(path, load)
     except OSError as error:
-        raise RoutingError(
-            [f"cannot read routing file {path}: {error.strerror}; set ROUTING_CONFIG_PATH to the right one"]
-        ) from None
+        raise RoutingError([unreadable(path, error)]) from None
 
     def credentials_changed(_: bytes) -> None:
         if routing.credentials_changed():
@@ -102,6 +100,7 @@ OPERATOR = Operator(
     config=NotificationConfig,
     default_config=DEFAULT_CONFIG_PATH,
     setup=setup,
+    check=check_routing,
     description="Delivers NotificationRequests to Slack, PagerDuty, Teams, webhooks, email, console, log and file.",
 )
 

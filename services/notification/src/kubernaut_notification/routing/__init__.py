@@ -8,4 +8,5 @@
 | `attributes` | what a notification offers to matchers |
 | `router` | the tree walk: notification -> receivers -> channel keys |
 | `table` | the table in force: swapped whole, the last good one kept |
+| `check` | where the file is, and what `--check-config` says of it |
 """

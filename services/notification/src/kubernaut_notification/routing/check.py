@@ -1,0 +1,43 @@
+"""Where the routing file is, and whether it could be put in force: the part of `--check-config` that is routing's.
+
+The check reads what a start would read (the file, and which credentials are there) and reports what would end the
+start. It talks to nobody, so it can run wherever the same files are mounted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from kubernaut_notification.config import DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV, NotificationConfig
+from kubernaut_notification.delivery.credentials import CredentialStore
+from kubernaut_notification.routing.config import RoutingError
+from kubernaut_notification.routing.table import RoutingTable
+
+
+def find_routing_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return the path of the routing file; None if none is named and there is none at the default path."""
+    named = (os.environ if environ is None else environ).get(ROUTING_PATH_ENV)
+    if named:
+        return Path(named)
+    return DEFAULT_ROUTING_PATH if DEFAULT_ROUTING_PATH.exists() else None
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Return what to tell of a routing file that cannot be read."""
+    return f"cannot read routing file {path}: {error.strerror}; set {ROUTING_PATH_ENV} to the right one"
+
+
+def check_routing(config: NotificationConfig, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return what is wrong with the routing file and the credentials that it refers to, one line each."""
+    path = find_routing_file(environ)
+    if path is None:
+        return []
+    try:
+        RoutingTable(CredentialStore(config.delivery.credentials.dir)).load(path.read_bytes(), str(path))
+    except OSError as error:
+        return [unreadable(path, error)]
+    except RoutingError as error:
+        return list(error.problems)
+    return []
