@@ -134,8 +134,12 @@ class Children:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         log: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start a process whose output is appended to ``log`` (default ``<folder>/<name>.log``)."""
+        """Start a process whose output is appended to ``log`` (default ``<folder>/<name>.log``).
+
+        ``pass_fds`` are file descriptors that it inherits under the same numbers.
+        """
         log = log or self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -146,6 +150,7 @@ class Children:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=self._guard.pid,
+                pass_fds=pass_fds,
             )
         self._tell(f"+{process.pid}")
         child = Child(self, name, process, log)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from kubernaut_testing.cluster import Cluster
     from kubernaut_testing.controlplane import ControlPlane
     from kubernaut_testing.ledger import RequestLedger
     from kubernaut_testing.proxy import FaultProxy
@@ -60,8 +61,7 @@ def _agreed_options(control_plane: ControlPlane, control_plane_options: dict[str
 @pytest.fixture
 def namespace(control_plane: ControlPlane, _agreed_options: None, request: pytest.FixtureRequest) -> str:
     """A fresh namespace, named after the test."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_"))[:50].strip("-")
-    return control_plane.create_namespace(f"{name or 'test'}-{uuid.uuid4().hex[:6]}")
+    return control_plane.create_namespace(_fresh_name(request))
 
 
 @pytest.fixture
@@ -77,3 +77,36 @@ def fault_proxy(control_plane: ControlPlane, _agreed_options: None) -> Iterator[
 
     with FaultProxy(control_plane) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def cluster_options() -> dict[str, Any]:
+    """Keyword arguments of the session's ``Cluster``; override it to change them, as ``control_plane_options``."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_options: dict[str, Any]) -> Iterator[Cluster]:
+    """A control plane of its own with controller manager and local kubelet: pods run, Deployments roll out.
+
+    One for the whole session. Skips where the system cannot isolate containers.
+    """
+    from kubernaut_testing.cluster import Cluster
+    from kubernaut_testing.kubelet import isolation_available
+
+    isolated, reason = isolation_available()
+    if not isolated:
+        pytest.skip(reason)
+    with Cluster(**cluster_options) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster_namespace(cluster: Cluster, request: pytest.FixtureRequest) -> str:
+    """A fresh namespace in the cluster, named after the test."""
+    return cluster.control_plane.create_namespace(_fresh_name(request))
+
+
+def _fresh_name(request: pytest.FixtureRequest) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_"))[:50].strip("-")
+    return f"{name or 'test'}-{uuid.uuid4().hex[:6]}"
