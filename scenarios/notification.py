@@ -15,6 +15,7 @@ import yaml
 
 from kubernaut_api import load_crd
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.entries import Entry
 from kubernaut_testing.invariants import Contract
@@ -93,7 +94,7 @@ class NotificationSite:
     """One namespace with its operator, folders and receiver.
 
     `deployment` is the operator; start it as a context manager. `deployments` are all replicas. `receiver` stands for
-    Slack.
+    Slack, `datastorage` for Data Storage (without it audit events are lines of the operator's output).
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class NotificationSite:
         *,
         config: Mapping[str, Any] | None = None,
         proxy: FaultProxy | None = None,
+        datastorage: DataStorage | None = None,
         name: str = "operator",
     ) -> None:
         self.control_plane = control_plane
         self.namespace = namespace
         self.folder = folder
         self.receiver = receiver
+        self.datastorage = datastorage
         self.output = folder / "delivered"
         self.credentials = folder / "credentials"
         self.routing = folder / "routing.yaml"
@@ -132,12 +135,16 @@ class NotificationSite:
             self.folder / name,
             role=ROLE,
             config=self.config(config or {}),
-            env={"ROUTING_CONFIG_PATH": str(self.routing), "POD_NAME": name},
+            env={"ROUTING_CONFIG_PATH": str(self.routing), "POD_NAME": name, **self._trust()},
             proxy=proxy,
             account="notification-controller",
         )
         self.deployments.append(deployment)
         return deployment
+
+    def _trust(self) -> dict[str, str]:
+        ca_file = self.datastorage.ca_file if self.datastorage else None
+        return {"TLS_CA_FILE": str(ca_file)} if ca_file else {}
 
     def config(self, further: Mapping[str, Any]) -> dict[str, Any]:
         """The operator's config with this site's folders; `further` overrides whole sections."""
@@ -150,6 +157,7 @@ class NotificationSite:
                 "credentials": {"dir": str(self.credentials)},
                 **further.get("delivery", {}),
             },
+            **({"datastorage": self.datastorage.config} if self.datastorage else {}),
             **{key: value for key, value in further.items() if key not in ("controller", "delivery")},
         }
 

@@ -11,6 +11,7 @@ from scenarios.in_process import Shop
 from scenarios.notification import NotificationSite, install_crds
 
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.receivers import WebhookReceiver
 
 MakeSite = Callable[..., NotificationSite]
@@ -24,6 +25,13 @@ def crds(control_plane: ControlPlane) -> None:
 @pytest.fixture
 def receiver() -> Iterator[WebhookReceiver]:
     with WebhookReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def datastorage() -> Iterator[DataStorage]:
+    """Data Storage over TLS, as the live chart's config file names it."""
+    with DataStorage(https=True) as running:
         yield running
 
 

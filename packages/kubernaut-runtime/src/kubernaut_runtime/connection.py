@@ -45,6 +45,10 @@ class TokenFile:
         self._stamp: tuple[int, int, int] | None = None
         self._read_at = 0.0
 
+    def forget(self) -> None:
+        """Read the file again next time, whatever its time stamps say: the server refused the token."""
+        self._stamp = None
+
     def __call__(self) -> str | None:
         """Return the token, or None if there never was one."""
         now = self._monotonic()

@@ -7,13 +7,18 @@ snake_case in Python. Keys that the live files do not have (`statusUpdateMode`, 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from .addresses import BindAddressText
 from .durations import PositiveDuration
+
+DATA_STORAGE_BATCH = 500
+"""Events that Data Storage takes in one request."""
 
 
 class ConfigModel(BaseModel):
@@ -47,6 +52,31 @@ NonEmptyText = Annotated[str, AfterValidator(_not_empty)]
 """A config field: a string with something in it."""
 
 
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be an http or https address with a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or password: requests carry the ServiceAccount's token")
+    return text
+
+
+HttpUrl = Annotated[NonEmptyText, AfterValidator(_http_url)]
+"""A config field: an http(s) address without credentials in it."""
+
+
+def _no_text_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_no_text_is_none)]
+"""A config field: a path, None if absent or empty."""
+
+
 class ControllerSection(ConfigModel):
     """`controller`: addresses, leader election, and how this process works its queue."""
 
@@ -75,7 +105,10 @@ class ControllerSection(ConfigModel):
 
 
 class DataStorageBuffer(ConfigModel):
-    """`datastorage.buffer`: how audit events wait for their batch."""
+    """`datastorage.buffer`: how audit events wait for their batch.
+
+    `max_retries` failures in a row are expected; one more is told as an outage. No event is dropped because of it.
+    """
 
     buffer_size: int = Field(default=10_000, gt=0)
     batch_size: int = Field(default=100, gt=0)
@@ -86,10 +119,17 @@ class DataStorageBuffer(ConfigModel):
 class DataStorageSection(ConfigModel):
     """`datastorage`: where audit events go. The section may be left out; within it both URLs are required."""
 
-    url: NonEmptyText
-    health_url: NonEmptyText
+    url: HttpUrl
+    health_url: HttpUrl
     timeout: PositiveDuration = 10.0
     buffer: DataStorageBuffer = DataStorageBuffer()
+
+
+class AuditSection(ConfigModel):
+    """`audit`: where events go without `datastorage`; with it, what Data Storage does not get."""
+
+    file: OptionalPath = None
+    """Appended to, one JSON object per line; None = standard output (with `datastorage`: nowhere)."""
 
 
 class LoggingSection(ConfigModel):
@@ -104,12 +144,20 @@ class ControllerConfig(ConfigModel):
 
     controller: ControllerSection = ControllerSection()
     datastorage: DataStorageSection | None = None
+    audit: AuditSection = AuditSection()
     logging: LoggingSection = LoggingSection()
     tls_profile: str = ""
     """Old, Intermediate, Modern or empty; another value is only warned of, as in the live system."""
 
     def advice(self) -> list[str]:
         """Warnings about values that are accepted but do not do what they seem to; `key: text` each."""
+        lines = []
         if self.tls_profile not in ("", "Old", "Intermediate", "Modern"):
-            return ["tlsProfile: is none of Old, Intermediate, Modern and is ignored"]
-        return []
+            lines.append("tlsProfile: is none of Old, Intermediate, Modern and is ignored")
+        if self.datastorage is not None:
+            buffer, key = self.datastorage.buffer, "datastorage.buffer.batchSize"
+            if buffer.batch_size > DATA_STORAGE_BATCH:
+                lines.append(f"{key}: Data Storage refuses more than {DATA_STORAGE_BATCH} events at once; that is used")
+            if buffer.batch_size > buffer.buffer_size:
+                lines.append(f"{key}: is larger than bufferSize, which is used instead")
+        return lines

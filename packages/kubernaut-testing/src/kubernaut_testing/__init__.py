@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kubernaut_testing.clock import FakeClock as FakeClock
     from kubernaut_testing.controlplane import ControlPlane as ControlPlane
     from kubernaut_testing.crash import CrashSweep as CrashSweep
+    from kubernaut_testing.datastorage import DataStorage as DataStorage
     from kubernaut_testing.invariants import Contract as Contract
     from kubernaut_testing.invariants import assert_invariants as assert_invariants
     from kubernaut_testing.invariants import assert_quiet as assert_quiet
@@ -32,6 +33,7 @@ _HOME = {
     "Contract": "invariants",
     "ControlPlane": "controlplane",
     "CrashSweep": "crash",
+    "DataStorage": "datastorage",
     "FakeClock": "clock",
     "FaultProxy": "proxy",
     "OperatorProcess": "process",
@@ -51,6 +53,7 @@ __all__ = [
     "Contract",
     "ControlPlane",
     "CrashSweep",
+    "DataStorage",
     "FakeClock",
     "FaultProxy",
     "OperatorProcess",

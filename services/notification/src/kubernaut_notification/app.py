@@ -8,9 +8,10 @@ import sys
 
 from kubernaut_api import NOTIFICATION_REQUEST
 from kubernaut_runtime import Operator, Runtime, run_operator
+from kubernaut_runtime.audit import open_sink
 
 from . import __version__
-from .audit import AuditTrail, JsonLinesSink
+from .audit import SOURCE, AuditTrail
 from .config import DEFAULT_CONFIG_PATH, DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV, NotificationConfig
 from .delivery.credentials import CredentialStore
 from .delivery.deliverer import Deliverer
@@ -35,8 +36,6 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
     config, clock = runtime.config, runtime.clock
     if config.delivery.file.output_dir is not None:
         check_output_dir(config.delivery.file.output_dir)
-    if config.datastorage is not None:
-        logger.warning("datastorage: sending audit events there is not built yet; they go to standard output")
 
     credentials = CredentialStore(config.delivery.credentials.dir)
     routing = RoutingTable(credentials)
@@ -48,7 +47,7 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
 
     reporter = Reporter(
         runtime.events(COMPONENT, NOTIFICATION_REQUEST),
-        AuditTrail(JsonLinesSink(), clock.now),
+        AuditTrail(await open_sink(runtime, SOURCE), clock.now),
         NotificationMetrics(runtime.registry, clock.now),
     )
     runtime.add_kind(

@@ -1,177 +1,126 @@
-"""Audit events of the notification life cycle (ADR-034), and where they go.
+"""Audit events of the notification life cycle (ADR-034): which there are, and what they say.
 
-| event | when |
-|---|---|
-| `notification.message.sent` | a channel has the message |
-| `notification.message.failed` | an attempt failed |
-| `notification.message.acknowledged` | once, on Sent |
-| `notification.message.escalated` | once, on Failed |
+| event | when | payload, besides notification_id, subject, priority and metadata |
+|---|---|---|
+| `notification.message.sent` | a channel has the message | channel, body, type |
+| `notification.message.failed` | an attempt failed | channel, body, error_type, error |
+| `notification.message.acknowledged` | once, on Sent | |
+| `notification.message.escalated` | once, on Failed | reason |
 
-`AuditTrail` builds the events and gives each to the sink once, however often a pass runs. A sink takes one event and
-returns at once: it never raises and never waits, so audit cannot delay or fail a delivery. Unlike in the live system
-the texts are redacted, and `error_type` tells a permanent error from a transient one.
+`AuditTrail` builds the events and gives each to the sink once, however often a pass runs. Unlike in the live system the
+texts are redacted, and `error_type` tells a permanent error from a transient one (the schema takes any text there).
+
+Attempts are told when they end, before they are recorded; the end of a notification after it is stored, so that no
+event tells of an end that was never reached. A process that is killed loses what it had not sent yet (as a rule the
+last `flushInterval`); the status has it all the same.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol, TextIO
-
-import orjson
+from typing import Any
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.delivery.message import flat_metadata, prepare
 from kubernaut_notification.delivery.result import Attempt
-from kubernaut_notification.delivery.text import cut, encodable
-from kubernaut_runtime.clock import format_time
-
-log = logging.getLogger(__name__)
+from kubernaut_runtime.audit import AuditError, AuditSink, Event, EventSource, correlation
 
 SENT = "notification.message.sent"
 FAILED = "notification.message.failed"
 ACKNOWLEDGED = "notification.message.acknowledged"
 ESCALATED = "notification.message.escalated"
 
-_ACTIONS = {
-    SENT: ("sent", "success"),
-    FAILED: ("sent", "failure"),
-    ACKNOWLEDGED: ("acknowledged", "success"),
-    ESCALATED: ("escalated", "success"),
-}
-_MAX_CORRELATION = 255
+_OF_EACH = ("notification_id", "subject", "priority")
 
-Event = dict[str, Any]
-
-
-class AuditError(ValueError):
-    """An event that cannot be built: something that every event needs is missing."""
-
-
-class AuditSink(Protocol):
-    """Takes events. `emit` returns at once and never raises; a sink that is full drops and counts."""
-
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """Take one event; the mapping is not changed afterwards."""
-        ...
-
-
-class JsonLinesSink:
-    """Writes one JSON object per line to `target`: a stream, or a file that is opened for appending.
-
-    Without a target it writes to standard output. `close` closes only what it opened itself.
-    """
-
-    def __init__(self, target: TextIO | Path | None = None) -> None:
-        self._own = target.open("a", encoding="utf-8") if isinstance(target, Path) else None
-        self._stream: TextIO = self._own or (
-            target if target is not None and not isinstance(target, Path) else sys.stdout
-        )
-        self._lock = threading.Lock()
-        self.dropped = 0
-
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """Write one line; an event that cannot be written is dropped, counted and logged."""
-        try:
-            line = orjson.dumps(_encodable(dict(event))).decode()
-            with self._lock:
-                self._stream.write(line + "\n")
-                self._stream.flush()
-        except (OSError, TypeError, ValueError) as error:
-            self.dropped += 1
-            log.error("cannot write audit event: %s; it is dropped", type(error).__name__)
-
-    def close(self) -> None:
-        """Close the file that this sink opened; harmless otherwise."""
-        if self._own is not None:
-            self._own.close()
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, dict):
-        return {encodable(str(key)): _encodable(item) for key, item in value.items()}
-    return [_encodable(item) for item in value] if isinstance(value, list) else value
+SOURCE = EventSource(
+    service="notification-controller",
+    category="notification",
+    actor_id="notification-controller",
+    payloads={
+        SENT: (*_OF_EACH, "channel", "body", "type"),
+        FAILED: (*_OF_EACH, "channel", "body", "error_type"),
+        ACKNOWLEDGED: _OF_EACH,
+        ESCALATED: (*_OF_EACH, "reason"),
+    },
+)
 
 
 def correlation_id(nr: NotificationRequest) -> str:
     """Return what ties the events of one remediation together: the RemediationRequest's name, else the object's uid."""
     reference = nr.spec.remediation_request_ref
-    return cut((reference.name if reference else "") or nr.metadata.uid, _MAX_CORRELATION, "")
-
-
-def build_event(event_type: str, nr: NotificationRequest | None, data: Mapping[str, Any], now: datetime) -> Event:
-    """Return the event of `event_type` about `nr` (a prepared, that is redacted, copy).
-
-    `data` are the members of event_data beyond those that every payload has; members that are None are left out.
-    Raises `AuditError` if `nr` is None or has neither uid nor reference.
-    """
-    if nr is None:
-        raise AuditError("cannot build an audit event without a notification")
-    correlation = correlation_id(nr)
-    if not correlation:
-        raise AuditError(f"cannot build an audit event for {nr.metadata.name!r}: it has neither uid nor reference")
-    action, outcome = _ACTIONS[event_type]
-    payload: Event = {
-        "event_type": event_type,
-        "notification_id": nr.metadata.name,
-        "subject": nr.spec.subject,
-        "priority": nr.spec.priority,
-        **{key: value for key, value in data.items() if value is not None},
-    }
-    if metadata := flat_metadata(nr):
-        payload["metadata"] = metadata
-    return {
-        "version": "1.0",
-        "event_type": event_type,
-        "event_timestamp": format_time(now, micro=True),
-        "event_category": "notification",
-        "event_action": action,
-        "event_outcome": outcome,
-        "actor_type": "service",
-        "actor_id": "notification-controller",
-        "resource_type": "NotificationRequest",
-        "resource_id": nr.metadata.name,
-        "namespace": nr.metadata.namespace,
-        "cluster_id": nr.spec.cluster_id,
-        "correlation_id": correlation,
-        "event_data": payload,
-    }
+    return correlation(reference.name if reference else "", nr.metadata.uid)
 
 
 def sent_event(nr: NotificationRequest | None, channel: str, now: datetime) -> Event:
     """Return the event for a delivery. Raises `AuditError` without a notification or a channel."""
-    data = {"channel": _channel(channel), "body": nr.spec.body if nr else None, "type": nr.spec.type if nr else None}
-    return build_event(SENT, nr, data, now)
+    found = _given(nr)
+    data = {"channel": _channel(channel), "body": found.spec.body, "type": found.spec.type}
+    return _event(SENT, found, now, data, action="sent")
 
 
 def failed_event(
     nr: NotificationRequest | None, channel: str, error: str | None, now: datetime, *, permanent: bool = False
 ) -> Event:
-    """Return the event for a failed attempt; without an `error` text there is no `error` member."""
+    """Return the event for a failed attempt; without an `error` text there is no `error` member.
+
+    Raises `AuditError` without a notification or a channel.
+    """
+    found = _given(nr)
     data = {
         "channel": _channel(channel),
-        "body": nr.spec.body if nr else None,
+        "body": found.spec.body,
         "error_type": "permanent" if permanent else "transient",
         "error": error or None,
     }
-    return build_event(FAILED, nr, data, now)
+    return _event(FAILED, found, now, data, action="sent", failed=True)
 
 
 def acknowledged_event(nr: NotificationRequest | None, now: datetime) -> Event:
     """Return the event for a notification that every channel has."""
-    return build_event(ACKNOWLEDGED, nr, {}, now)
+    return _event(ACKNOWLEDGED, _given(nr), now, {}, action="acknowledged")
 
 
 def escalated_event(nr: NotificationRequest | None, now: datetime) -> Event:
     """Return the event for a notification that nobody has."""
-    priority = nr.spec.priority if nr else ""
-    return build_event(ESCALATED, nr, {"reason": f"Escalated due to {priority} priority"}, now)
+    found = _given(nr)
+    reason = f"Escalated due to {found.spec.priority} priority"
+    return _event(ESCALATED, found, now, {"reason": reason}, action="escalated")
+
+
+def _event(
+    event_type: str,
+    nr: NotificationRequest,
+    now: datetime,
+    data: Mapping[str, Any],
+    *,
+    action: str,
+    failed: bool = False,
+) -> Event:
+    return SOURCE.event(
+        event_type,
+        action,
+        "failure" if failed else "success",
+        at=now,
+        correlation_id=correlation_id(nr),
+        resource_type="NotificationRequest",
+        resource_id=nr.metadata.name,
+        namespace=nr.metadata.namespace,
+        cluster_id=nr.spec.cluster_id,
+        data={
+            "notification_id": nr.metadata.name,
+            "subject": nr.spec.subject,
+            "priority": nr.spec.priority,
+            **data,
+            "metadata": flat_metadata(nr) or None,
+        },
+    )
+
+
+def _given(nr: NotificationRequest | None) -> NotificationRequest:
+    if nr is None:
+        raise AuditError("cannot build an audit event without a notification")
+    return nr
 
 
 def _channel(channel: str) -> str:

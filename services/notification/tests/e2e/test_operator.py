@@ -14,6 +14,7 @@ import yaml
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, NotificationSite
 
 from kubernaut_notification import __version__
+from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
@@ -53,15 +54,16 @@ LIVE_CONFIG = (Path(__file__).parents[1] / "live-config.yaml").read_text()
 
 
 def test_the_live_chart_s_config_file_runs_unchanged_but_for_places_on_this_machine(
-    make_site: MakeSite, ledger: RequestLedger
+    make_site: MakeSite, ledger: RequestLedger, datastorage: DataStorage
 ) -> None:
     live = yaml.safe_load(LIVE_CONFIG)
-    site = make_site(start=False)
+    site = make_site(start=False, datastorage=datastorage)
     deployment = site.deployment
     addresses = yaml.safe_load(deployment.config_file.read_text())["controller"]
     live["controller"].update({key: addresses[key] for key in ("metricsAddr", "healthProbeAddr")})
     live["delivery"]["file"]["outputDir"] = str(site.output)
     live["delivery"]["credentials"]["dir"] = str(site.credentials)
+    live["datastorage"].update(url=datastorage.url, healthUrl=datastorage.health_url)
     deployment.config_file.write_text(yaml.safe_dump(live))
     go_style = ["-config" if each == "--config" else each for each in deployment.process.argv]
     assert "-config" in go_style
