@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kubernaut_testing.proxy import Rule as Rule
     from kubernaut_testing.receivers import Answer as Answer
     from kubernaut_testing.receivers import WebhookReceiver as WebhookReceiver
+    from kubernaut_testing.smtp import SmtpReceiver as SmtpReceiver
     from kubernaut_testing.waiting import eventually as eventually
     from kubernaut_testing.waiting import eventually_async as eventually_async
     from kubernaut_testing.waiting import stays as stays
@@ -39,6 +40,7 @@ _HOME = {
     "OperatorProcess": "process",
     "RequestLedger": "ledger",
     "Rule": "proxy",
+    "SmtpReceiver": "smtp",
     "WebhookReceiver": "receivers",
     "assert_invariants": "invariants",
     "assert_quiet": "invariants",
@@ -59,6 +61,7 @@ __all__ = [
     "OperatorProcess",
     "RequestLedger",
     "Rule",
+    "SmtpReceiver",
     "WebhookReceiver",
     "assert_invariants",
     "assert_quiet",
