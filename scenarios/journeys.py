@@ -38,6 +38,9 @@ _ROW = re.compile(r"^\| (?P<path>[^|]+) \| (?P<patches>\d+) \| (?P<gets>\d+) \| 
 MODES = ("atomic", "sequential")
 """`controller.statusUpdateMode`: one write for a pass, or one for each attempt and one for the rest."""
 
+HTTP = ("slack", "teams", "pagerduty")
+"""Channels that call the journey's webhook."""
+
 REASONS = {
     "Sent": ("AllDeliveriesSucceeded",),
     "PartiallySent": ("PartialDeliverySuccess",),
@@ -77,7 +80,8 @@ class Journey:
     """One notification.
 
     Attributes:
-        channels: what its receiver has, among `slack`, `console`, `file`, `log`; at most one of them is tried again.
+        channels: what its receiver has: `slack`, `teams`, `pagerduty`, `console`, `file`, `log`; at most one of them is
+            tried again. Where the routing file is not the tour's own, whole channel keys.
         outcomes: channel -> its attempts, `f` a failed one and `s` a success ("ffs"); a channel that is not named
             delivers at once.
         answers: the webhook's first answers; 200 is given afterwards.
@@ -101,6 +105,11 @@ class Journey:
     def attempts(self) -> dict[str, str]:
         """Channel -> its attempts, for every channel."""
         return {channel: self.outcomes.get(channel, "s") for channel in self.channels}
+
+    @property
+    def calls(self) -> int:
+        """How often its webhook is called."""
+        return sum(len(made) for channel, made in self.attempts.items() if channel in HTTP)
 
     @property
     def counters(self) -> tuple[int, int, int]:
@@ -159,11 +168,21 @@ class Tour:
     def routing(self) -> dict[str, Any]:
         """The routing file: extension `to` names the journey, and each journey has a receiver of its name."""
         receivers = [
-            {"name": name, **{f"{channel}Configs": [_entry(channel, name)] for channel in journey.channels}}
+            {"name": name, **{f"{channel}Configs": [self._entry(channel, name)] for channel in journey.channels}}
             for name, journey in self.journeys.items()
         ]
         routes = [{"match": {"to": name}, "receiver": name} for name in self.journeys]
         return {"route": {"receiver": next(iter(self.journeys)), "routes": routes}, "receivers": receivers}
+
+    def replace_routing(self, text: str, *, result: str = "ok") -> None:
+        """Put another routing file in place, and wait until the operator has taken it, or refused it (`failed`)."""
+        before = self.reloads(result)
+        self.site.replace_routing(text)
+        eventually(lambda: self.reloads(result) > before, message=f"a reload of the routing file with result {result}")
+
+    def reloads(self, result: str) -> float:
+        """How often the operator has read a changed routing file with this result, `ok` or `failed`."""
+        return self.site.deployment.metric("config_reload_total", file=str(self.site.routing), result=result)
 
     def depart(self) -> None:
         """Create every notification that is not for later."""
@@ -204,7 +223,7 @@ class Tour:
 
     def key(self, channel: str, name: str) -> str:
         """The channel's key in the journey's status."""
-        return f"slack:{name}" if channel == "slack" else channel
+        return f"{channel}:{name}" if channel in HTTP else channel
 
     def told(self, name: str) -> Counter[str]:
         """The reasons of its Events so far."""
@@ -230,7 +249,7 @@ class Tour:
             assert "".join(word[entry["status"]] for entry in found) == wanted, key
             assert [entry["attempt"] for entry in found] == list(range(1, len(found) + 1))
         assert self.ledger.phases(self.site.ref(name)) == journey.phases
-        assert len(self.calls(of or name)) == len(journey.attempts.get("slack", ""))
+        assert len(self.calls(of or name)) == journey.calls
         assert_invariants(self.ledger, self.site.ref(name), CONTRACT)
         return status
 
@@ -246,9 +265,10 @@ class Tour:
         if journey.path:
             assert journey.budget("atomic") == readme_budgets()[journey.path]
 
-
-def _entry(channel: str, name: str) -> dict[str, Any]:
-    return {"credentialRef": name} if channel == "slack" else {}
+    def _entry(self, channel: str, name: str) -> dict[str, Any]:
+        if channel == "pagerduty":  # its credential is a key, not an address
+            return {"credentialRef": name, "url": f"{self.site.receiver.url}/{name}"}
+        return {"credentialRef": name} if channel in HTTP else {}
 
 
 @contextmanager

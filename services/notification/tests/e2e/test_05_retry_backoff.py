@@ -68,6 +68,14 @@ JOURNEYS: dict[str, Journey] = {
     "seven-attempts": Journey(("slack",), {"slack": "f" * 7}, (503,) * 7, "Failed", EXHAUSTED, attempts(7)),
     "doubling": Journey(("slack",), {"slack": "ffff"}, (503,) * 4, "Failed", EXHAUSTED, attempts(4, 2)),
     "console-and-busy": Journey(("slack", "console"), {"slack": "fff"}, (503,) * 3, "PartiallySent", spec=attempts(3)),
+    **{
+        f"{channel}-{end}": Journey((channel,), outcomes, answers, phase, reason, attempts(1))
+        for channel in ("teams", "pagerduty")
+        for end, outcomes, answers, phase, reason in (
+            ("busy", {channel: "f"}, (503,), "Failed", EXHAUSTED),
+            ("delivers", {}, (202,), "Sent", ""),
+        )
+    },
     "asked-to-wait": Journey(("slack",), {"slack": "fs"}, (Answer(429, retry_after=3),)),
     "lost-answer": Journey(("slack",), {"slack": "fs"}, (Answer(drop=True),)),
 }
@@ -146,6 +154,15 @@ def test_a_place_that_can_be_written_again_gets_its_file_with_the_next_attempt(t
 def test_a_refusal_is_told_as_permanent_with_its_code(tour: Tour, code: int) -> None:
     (text,) = errors(tour, f"refused-{code}")
     assert text.startswith(f"permanent failure: slack webhook returned {code} (permanent failure): ")
+
+
+@pytest.mark.behaviour(51)
+@pytest.mark.parametrize("channel", ["teams", "pagerduty"])
+def test_teams_and_pagerduty_are_recorded_under_keys_of_their_own(tour: Tour, channel: str) -> None:
+    for name in (f"{channel}-busy", f"{channel}-delivers"):
+        (entry,) = tour.site.status(name)["deliveryAttempts"]
+        assert entry["channel"] == f"{channel}:{name}"
+    assert errors(tour, f"{channel}-busy") == [f"{channel} webhook returned 503 (retryable): ok"]
 
 
 @pytest.mark.behaviour(27)
