@@ -79,6 +79,8 @@ class NotificationMetrics:
             buckets=TERMINAL_BUCKETS,
             registry=registry,
         )
+        for phase in sorted(TERMINAL):
+            self._terminal.labels(phase)  # from 0 on, so that the first one is seen as an increase
         self._unfinished: dict[str, datetime] = {}
         oldest = Gauge(
             f"{_PREFIX}_oldest_unfinished_seconds",
