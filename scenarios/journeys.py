@@ -229,11 +229,6 @@ class Tour:
         """The reasons of its Events so far."""
         return Counter(event["reason"] for event in self.site.events(name))
 
-    def audit(self, name: str) -> list[dict[str, Any]]:
-        """The audit events about it that the operator wrote to its standard output."""
-        records = self.site.deployment.process.records()
-        return [event for event in records if "event_type" in event and event.get("resource_id") == name]
-
     def assert_end(self, name: str, of: str = "") -> dict[str, Any]:
         """Fail unless status and history are those of the journey; returns the status."""
         journey = self.journeys[of or name]
