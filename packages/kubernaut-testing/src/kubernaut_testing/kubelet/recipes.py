@@ -146,4 +146,19 @@ def _mounts(container: Mapping[str, Any], volumes: PodVolumes, env: Mapping[str,
         sub_path = expand(mount["subPathExpr"], env) if mount.get("subPathExpr") else mount.get("subPath", "")
         writable = not mount.get("readOnly") and not volumes.is_data(name)
         binds.append(Bind(volumes.source(name, sub_path), os.path.normpath(mount["mountPath"]), writable))
+        _make_mount_point(binds)
     return binds
+
+
+def _make_mount_point(binds: Sequence[Bind]) -> None:
+    """Give the last mount its place in the volume that it lies in: a read-only one has to bring it along."""
+    *outer, last = binds
+    for bind in reversed(outer):
+        if last.target.startswith(f"{bind.target}/") and bind.source.is_dir():
+            place = bind.source / last.target.removeprefix(f"{bind.target}/")
+            if last.source.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            elif not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
+            return

@@ -202,7 +202,8 @@ def write_atomically(place: Path, files: Payload) -> None:
         if not (place / name).is_symlink():
             (place / name).symlink_to(f"..data/{name}")
     for present in place.iterdir():
-        if not present.name.startswith("..") and present.name not in wanted:
+        # What is no link is a place for another volume that is mounted inside this one.
+        if not present.name.startswith("..") and present.name not in wanted and present.is_symlink():
             present.unlink()
     if old is not None:
         shutil.rmtree(place / old, ignore_errors=True)
