@@ -1,7 +1,7 @@
 {{/*
 Default deny, with what the controller needs: in, the scraper; out, DNS, the API server, Data Storage, and what
 the component adds. The API server's addresses are looked up when the release is installed or upgraded; where that
-cannot be done (`helm template`, no right to read the Endpoints), any address on ports 443 and 6443 is allowed.
+cannot be done (`helm template`, no right to read EndpointSlices), any address on ports 443 and 6443 is allowed.
 */}}
 {{- define "kubernaut.networkPolicy" -}}
 {{- if .Values.networkPolicy.enabled -}}
@@ -65,9 +65,11 @@ spec:
 {{- $cidrs := $wanted.cidrs -}}
 {{- $ports := $wanted.ports -}}
 {{- if not $cidrs -}}
-{{- range (lookup "v1" "Endpoints" "default" "kubernetes").subsets -}}
+{{- with lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" -}}
+{{- range .endpoints -}}
 {{- range .addresses -}}
-{{- $cidrs = append $cidrs (printf "%s/%s" .ip (ternary "128" "32" (contains ":" .ip))) -}}
+{{- $cidrs = append $cidrs (printf "%s/%s" . (ternary "128" "32" (contains ":" .))) -}}
+{{- end -}}
 {{- end -}}
 {{- if not $wanted.ports -}}
 {{- range .ports -}}
