@@ -165,7 +165,7 @@ def test_lease_times_that_cannot_work_are_refused(tmp_path: Path) -> None:
 def test_secrets_never_appear_in_errors_or_in_the_summary(tmp_path: Path) -> None:
     text = "apiToken: [hunter2]\nsigning: {a: hunter2}\ncontroller: {metricsAddr: 'http://u:hunter2@h'}\n"
     assert "hunter2" not in "".join(problems(tmp_path, text))
-    good = "apiToken: hunter2\nsigning: hunter2\ndatastorage: {url: 'http://u:hunter2@h', healthUrl: x}\n"
+    good = "apiToken: hunter2\nsigning: hunter2\ntlsProfile: 'http://u:hunter2@h'\n"
     summary = effective_values(load_config(write(tmp_path, good), SampleConfig).config)
     assert "hunter2" not in summary
     assert "resyncPeriod: 10m" in summary
@@ -192,6 +192,34 @@ def test_a_missing_file_says_how_to_name_another(tmp_path: Path) -> None:
 def test_an_unknown_tls_profile_is_only_warned_of(tmp_path: Path) -> None:
     loaded = load_config(write(tmp_path, "tlsProfile: Ancient\n"), SampleConfig)
     assert "tlsProfile" in loaded.warnings[0]
+
+
+def test_addresses_of_data_storage_are_http_and_hold_no_credentials(tmp_path: Path) -> None:
+    text = "datastorage: {url: 'ftp://h', healthUrl: 'https://u:hunter2@h/readyz'}\n"
+    told = problems(tmp_path, text)
+    assert [line.split(", not")[0] for line in told] == [
+        "cannot use /config.yaml: datastorage.url: must be an http or https address with a host",
+        "cannot use /config.yaml: datastorage.healthUrl: must not hold a user or password: requests carry the "
+        "ServiceAccount's token",
+    ]
+    assert "hunter2" not in "".join(told)
+
+
+def test_batches_that_cannot_be_as_large_as_asked_are_warned_of(tmp_path: Path) -> None:
+    section = (
+        "datastorage: {url: 'http://h', healthUrl: 'http://h/readyz', buffer: {bufferSize: 400, batchSize: 1000}}\n"
+    )
+    assert load_config(write(tmp_path, section), SampleConfig).config.advice() == [
+        "datastorage.buffer.batchSize: Data Storage refuses more than 500 events at once; that is used",
+        "datastorage.buffer.batchSize: is larger than bufferSize, which is used instead",
+    ]
+
+
+def test_an_audit_file_is_a_path_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "audit: {file: /var/audit.jsonl}\n"), SampleConfig).config.audit.file == Path(
+        "/var/audit.jsonl"
+    )
+    assert load_config(write(tmp_path, "audit: {file: ' '}\n"), SampleConfig).config.audit.file is None
 
 
 def test_code_may_give_seconds_and_python_names() -> None:

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.audit import (
-    AuditError,
+    SOURCE,
     AuditTrail,
-    JsonLinesSink,
     acknowledged_event,
     escalated_event,
     failed_event,
@@ -21,6 +19,9 @@ from kubernaut_notification.audit import (
 )
 from kubernaut_notification.delivery.channel import PermanentError, RetryableError
 from kubernaut_notification.delivery.result import Attempt
+from kubernaut_runtime.audit import AuditError, JsonLinesSink, to_line
+from kubernaut_runtime.audit.jsonlines import LineStream
+from kubernaut_testing.datastorage import audit_event_problem
 
 MakeNR = Callable[..., NotificationRequest]
 
@@ -43,6 +44,7 @@ def trail(kept: Kept, now: datetime) -> AuditTrail:
     return AuditTrail(kept, lambda: now)
 
 
+@pytest.mark.behaviour(81)
 def test_a_sent_event_has_every_field_of_the_contract(make_nr: MakeNR, now: datetime) -> None:
     nr = make_nr(
         clusterID="east",
@@ -77,14 +79,14 @@ def test_a_sent_event_has_every_field_of_the_contract(make_nr: MakeNR, now: date
     }
 
 
+@pytest.mark.behaviour(81)
 def test_a_standalone_notification_is_correlated_by_its_uid(make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 81."""
     assert sent_event(make_nr(), "console", now)["correlation_id"] == "u-1"
     assert "metadata" not in sent_event(make_nr(), "console", now)["event_data"]
 
 
+@pytest.mark.behaviour(82)
 def test_a_failed_event_without_an_error_has_no_error_key(make_nr: MakeNR, now: datetime) -> None:
-    """Behaviour 82."""
     data = failed_event(make_nr(), "slack:a", None, now)["event_data"]
     assert "error" not in data
     assert data["error_type"] == "transient"
@@ -109,21 +111,21 @@ def test_the_ends_have_events_of_their_own(make_nr: MakeNR, now: datetime) -> No
     assert escalated["event_data"]["reason"] == "Escalated due to High priority"
 
 
+@pytest.mark.behaviour(82)
 @pytest.mark.parametrize("build", [sent_event, lambda nr, channel, now: failed_event(nr, channel, "x", now)])
 def test_an_event_needs_a_notification_and_a_channel(make_nr: MakeNR, now: datetime, build: Callable[..., Any]) -> None:
-    """Behaviour 82."""
     with pytest.raises(AuditError, match="without a notification"):
         build(None, "console", now)
     with pytest.raises(AuditError, match="without a channel"):
         build(make_nr(), "", now)
-    with pytest.raises(AuditError, match="neither uid nor reference"):
+    with pytest.raises(AuditError, match="no correlation id"):
         build(make_nr(metadata={"uid": ""}), "console", now)
 
 
+@pytest.mark.behaviour(81)
 def test_each_attempt_is_told_once_however_often_a_pass_runs(
     make_nr: MakeNR, now: datetime, trail: AuditTrail, kept: Kept
 ) -> None:
-    """Behaviour 81."""
     nr = make_nr()
     attempts = [
         Attempt.success("console", 1, now, now, 0),
@@ -156,34 +158,39 @@ def test_events_are_redacted(make_nr: MakeNR, now: datetime, trail: AuditTrail, 
     assert not any(secret in str(kept.events) for secret in ("s1", "s2", "s3"))
 
 
-def test_a_sink_writes_one_line_per_event() -> None:
-    stream = io.StringIO()
-    sink = JsonLinesSink(stream)
-    sink.emit({"a": "x\ny\u2028", "b": {"c": ["\ud800"]}})
-    sink.emit({"a": 2})
-    sink.close()
-    assert [json.loads(line) for line in stream.getvalue().split("\n")[:-1]] == [
-        {"a": "x\ny\u2028", "b": {"c": ["\ufffd"]}},
-        {"a": 2},
+@pytest.mark.parametrize("references", [{"remediationRequestRef": {"name": "r" * 253}}, {"clusterID": ""}])
+def test_data_storage_takes_every_event_whatever_the_notification_holds(
+    make_nr: MakeNR, references: dict[str, Any]
+) -> None:
+    now = datetime.now(UTC)
+    nr = make_nr(
+        subject="s" * 500,
+        body="\x00\ud800\N{PILE OF POO}" * 200_000,
+        extensions={f"key-{number}": "v" * 100 for number in range(50)},
+        **references,
+    )
+    events = [
+        sent_event(nr, "console", now),
+        failed_event(nr, "slack:a", "e" * 2000, now, permanent=True),
+        acknowledged_event(nr, now),
+        escalated_event(nr, now),
     ]
-    assert not stream.closed
+    assert [event["event_type"] for event in events] == list(SOURCE.payloads)
+    for event in events:
+        line = orjson.loads(to_line(event, now, SOURCE.payloads).data)
+        assert audit_event_problem(line) == ""
+        assert line["cluster_id"] == ""
 
 
-def test_a_sink_appends_to_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
-    for number in range(2):
-        sink = JsonLinesSink(path)
-        sink.emit({"n": number})
-        sink.close()
-    assert path.read_text() == '{"n":0}\n{"n":1}\n'
-
-
-def test_a_sink_that_cannot_write_drops_and_counts(caplog: pytest.LogCaptureFixture) -> None:
-    """Behaviour 83: audit never fails a delivery."""
+@pytest.mark.behaviour(83)
+def test_audit_is_mandatory_but_a_sink_that_cannot_write_fails_nothing(
+    make_nr: MakeNR, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(TypeError, match="sink"):
+        AuditTrail()  # type: ignore[call-arg]
     stream = io.StringIO()
-    sink = JsonLinesSink(stream)
-    sink.emit({"a": object()})
     stream.close()
-    sink.emit({"a": 1})
-    assert sink.dropped == 2
-    assert "it is dropped" in caplog.text
+    trail = AuditTrail(JsonLinesSink(LineStream(stream), now=lambda: now), lambda: now)
+    trail.attempt(make_nr(), Attempt.success("console", 1, now, now, 0))
+    trail.sent(make_nr())
+    assert "cannot deliver audit events" in caplog.text

@@ -145,13 +145,15 @@ class DataStorageClient:
             return _cause(error)
 
     def _authorization(self) -> Mapping[str, str]:
-        token = self._token() if self._token is not None else None
-        if token:
+        if self._token is None:
+            return {}
+        if token := self._token():
             return {"Authorization": f"Bearer {token}"}
         if not self._told_tokenless:
             self._told_tokenless = True
-            where = f"{self._token.path} is missing or empty" if self._token is not None else "none is configured"
-            log.warning("audit events are sent without a ServiceAccount token: %s", where)
+            log.warning(
+                "audit events are sent without a ServiceAccount token: %s is missing or empty", self._token.path
+            )
         return {}
 
 
