@@ -1,16 +1,22 @@
-"""A notification to test with, and times."""
+"""A notification to test with, times, and channels as the process builds them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from scenarios.channel_bench import Bench
 
 from kubernaut_api import NotificationRequest
+from kubernaut_notification.delivery.registry import http_session
+from kubernaut_testing.receivers import WebhookReceiver
+from kubernaut_testing.smtp import SmtpReceiver
 
 MakeNR = Callable[..., NotificationRequest]
+MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
@@ -33,3 +39,24 @@ def make_nr() -> MakeNR:
         )
 
     return make
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def mail_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmtpReceiver]:
+    """A mail server with a user `ops`, whose certificate is trusted by the channels that are built after it."""
+    with SmtpReceiver(users={"ops": "pw-S3CRET-pw"}) as running:
+        monkeypatch.setenv("SSL_CERT_FILE", str(running.ca_file))
+        yield running
+
+
+@pytest.fixture
+async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
+    """Return a function that makes a workbench; keywords are sections of `delivery` in the config file."""
+    async with http_session() as session:
+        yield lambda **delivery: Bench(tmp_path, session, **delivery)

@@ -15,7 +15,6 @@ import re
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import getaddresses
 
 from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.text import encodable, one_line
@@ -26,6 +25,8 @@ SUBJECT_LIMIT = 900
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+# The standard library's parsers repair what they read ("a@x y" becomes a@xy): an address must not be guessed.
+_ENTRY = re.compile(r"""\s*(?:(?:"((?:[^"\\]|\\.)*)"|([^",<>@]*))\s*<([^<>\s,]+)>|([^<>\s,"]*))\s*(?:,|$)""")
 _LARGE = 64 * 1024
 
 
@@ -34,10 +35,18 @@ def parse_addresses(text: str) -> list[Address]:
 
     Raises ValueError if there is none, or one that is no address.
     """
-    found = [(name, address) for name, address in getaddresses([one_line(text)]) if name or address]
+    line, position, found = one_line(text), 0, []
+    while position < len(line):
+        match = _ENTRY.match(line, position)
+        if match is None:
+            raise ValueError("not an address")
+        quoted, name, in_brackets, bare = match.groups(default="")
+        if address := in_brackets or bare:
+            found.append(_address(re.sub(r"\\(.)", r"\1", quoted) or name.strip(), address))
+        position = match.end()
     if not found:
         raise ValueError("no address")
-    return [_address(name, address) for name, address in found]
+    return found
 
 
 def _address(name: str, address: str) -> Address:
