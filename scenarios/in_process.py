@@ -15,8 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from kubernaut_api import NOTIFICATION_REQUEST
 from kubernaut_notification.audit import AuditTrail
+from kubernaut_notification.delivery.breaker import BreakerSettings
 from kubernaut_notification.delivery.channel import DeliveryError, RetryableError
 from kubernaut_notification.delivery.deliverer import Deliverer
+from kubernaut_notification.delivery.lanes import Lanes
 from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.registry import ChannelRegistry
 from kubernaut_notification.metrics import NotificationMetrics
@@ -24,6 +26,7 @@ from kubernaut_notification.phases import PHASES
 from kubernaut_notification.reconciler import NotificationReconciler
 from kubernaut_notification.reporting import Reporter
 from kubernaut_notification.routing.router import Resolution
+from kubernaut_notification.sending import Sender
 from kubernaut_notification.status import ATTEMPT_IDENTITY, NotificationStatus
 from kubernaut_runtime import Connection, Controller, EventRecorder, Store, WorkQueue
 from kubernaut_runtime.audit import JsonLinesSink
@@ -102,11 +105,13 @@ class Shop:
             unavailable=Unavailable(give_up_after=0),
         )
         self.acting_since = self.clock.now()
+        self.may_act = True
+        self.lanes = Lanes(BreakerSettings(), places=2, clock=self.clock, wake=self.queue.add)
         reconciler = NotificationReconciler(
             self.store,
             NotificationStatus(manager, self.clock.now),
             lambda nr: Resolution(("pager",), tuple(self.routed), {}),
-            Deliverer(self.channels, self.clock),
+            Sender(self.store, self.lanes, Deliverer(self.channels, self.clock), reporter, lambda: self.may_act),
             reporter,
             self.clock,
             acting_since=lambda: self.acting_since,

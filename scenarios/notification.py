@@ -154,6 +154,8 @@ class NotificationSite:
                 "file": {"outputDir": str(self.output)},
                 "log": {"enabled": True},
                 "slack": {"timeout": "5s"},
+                # As the waits of QUICK_RETRY, a thirtieth: one object's retries alone must not open a breaker.
+                "circuitBreaker": {"window": "300ms", "openFor": "1s"},
                 "credentials": {"dir": str(self.credentials)},
                 **further.get("delivery", {}),
             },

@@ -13,17 +13,22 @@ from kubernaut_runtime.audit import open_sink
 from . import __version__
 from .audit import SOURCE, AuditTrail
 from .config import DEFAULT_CONFIG_PATH, DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV, NotificationConfig
+from .delivery.breaker import BreakerSettings
 from .delivery.credentials import CredentialStore
 from .delivery.deliverer import Deliverer
 from .delivery.file import check_output_dir
+from .delivery.lanes import Lanes
 from .delivery.registry import build_registry, http_session
 from .metrics import NotificationMetrics
 from .phases import PHASES
+from .priority import urgency_of
 from .reconciler import NotificationReconciler
 from .reporting import Reporter
 from .routing.check import check_routing, find_routing_file, unreadable
 from .routing.config import RoutingError
+from .routing.router import Router
 from .routing.table import RoutingTable
+from .sending import Sender
 from .status import ATTEMPT_IDENTITY, NotificationStatus
 
 logger = logging.getLogger(__name__)
@@ -43,13 +48,24 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
     session = http_session()
     runtime.on_shutdown(session.close, "HTTP session")
     channels = build_registry(config.delivery, credentials, session)
-    routing.follow(lambda router: channels.replace_routed(router.entries()))
+    lanes = _lanes(runtime)
+    metrics = NotificationMetrics(runtime.registry, clock.now)
+    metrics.follow_breakers(lanes.states)
 
+    def routes_changed(router: Router) -> None:
+        entries = list(router.entries())
+        channels.replace_routed(entries)
+        keys = {entry.key for entry in entries}
+        lanes.keep(keys)
+        metrics.keep_channels(keys)
+
+    routing.follow(routes_changed)
     reporter = Reporter(
         runtime.events(COMPONENT, NOTIFICATION_REQUEST),
         AuditTrail(await open_sink(runtime, SOURCE), clock.now),
-        NotificationMetrics(runtime.registry, clock.now),
+        metrics,
     )
+    deliverer = Deliverer(channels, clock, concurrent=config.delivery.max_concurrent_channels)
     runtime.add_kind(
         NOTIFICATION_REQUEST,
         lambda store: NotificationReconciler(
@@ -59,12 +75,25 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
                 clock.now,
             ),
             lambda nr: routing.router.resolve(nr),
-            Deliverer(channels, clock),
+            Sender(store, lanes, deliverer, reporter, runtime.fence),
             reporter,
             clock,
             acting_since=lambda: runtime.acting_since,
             random=random.random,
         ),
+        priority=urgency_of,
+    )
+
+
+def _lanes(runtime: Runtime[NotificationConfig]) -> Lanes:
+    """Return the lanes before the receivers; who is at the front of a line is queued."""
+    delivery, breaker = runtime.config.delivery, runtime.config.delivery.circuit_breaker
+    settings = BreakerSettings(breaker.failures, breaker.window, breaker.open_for, breaker.half_open_probes)
+    return Lanes(
+        settings,
+        delivery.max_calls_per_channel,
+        runtime.clock,
+        wake=lambda key: runtime.queue(NOTIFICATION_REQUEST).add(key),
     )
 
 

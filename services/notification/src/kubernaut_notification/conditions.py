@@ -20,7 +20,7 @@ from typing import Literal
 
 from kubernaut_api import Condition
 from kubernaut_api.meta import MAX_CONDITION_MESSAGE
-from kubernaut_notification.delivery.announcement import Announced, format_announcement
+from kubernaut_notification.delivery.announcement import Announced, format_announcement, parse_announcement
 from kubernaut_notification.delivery.redaction import redact
 from kubernaut_notification.delivery.text import cut, one_line
 from kubernaut_notification.phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT, TERMINAL
@@ -133,6 +133,12 @@ def conditions_for(
     dropped = (_OF_PHASE | {DELIVERING}) - named
     kept = [condition for condition in current if condition.type not in named | dropped]
     return _merged(current, [*kept, *wanted])
+
+
+def announced_in(conditions: Iterable[Condition]) -> list[Announced]:
+    """Return what a status with these `conditions` announces."""
+    messages = (condition.message for condition in conditions if condition.type == DELIVERING)
+    return [entry for message in messages for entry in parse_announcement(message)]
 
 
 def _merged(current: Sequence[Condition], wanted: Iterable[Condition]) -> list[Condition]:

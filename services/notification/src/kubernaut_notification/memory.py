@@ -1,14 +1,14 @@
 """What this process knows of an object and the object's status does not say. Losing all of it is safe.
 
-It makes three things better than the status alone could: an attempt that was certainly not made is not told as
-unknown, a finished attempt whose commit failed is committed and not made again, and a wait does not care for a wall
-clock that jumps.
+It makes some things better than the status alone could: an attempt that was certainly not made is not told as
+unknown; a finished attempt whose commit failed is committed and not made again; a phase whose commit failed and landed
+all the same is told; an open circuit breaker is told once; a wait does not care for a wall clock that jumps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kubernaut_api import NotificationRequest
@@ -19,6 +19,15 @@ from .delivery.announcement import Announced
 from .delivery.result import DeliveryResult
 
 
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """A phase that is being entered: the status message, and seconds until the next attempt."""
+
+    phase: str
+    message: str = ""
+    wait: float = 0.0
+
+
 @dataclass(slots=True)
 class Memory:
     """The memory of one object, by its uid.
@@ -26,7 +35,8 @@ class Memory:
     `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
     `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
     attempts whose commit failed: they are committed by the next pass. `announced_at` is when it last announced, by
-    the wall clock and by the monotonic one.
+    the wall clock and by the monotonic one. `entering` is the phase that a commit was to bring and of which nothing is
+    told yet. `told_openings` has the opening of each channel's circuit breaker that this object was told of.
     """
 
     uid: str
@@ -35,6 +45,8 @@ class Memory:
     begun: frozenset[Announced] = frozenset()
     results: DeliveryResult | None = None
     announced_at: tuple[datetime, float] | None = None
+    entering: Entering | None = None
+    told_openings: dict[str, int] = field(default_factory=dict)
 
     def announce(self, entries: Sequence[Announced], clock: Clock) -> None:
         """The write that announces `entries`, and nothing else, is stored."""
@@ -47,6 +59,21 @@ class Memory:
             return clock.now()
         wall, monotonic = self.announced_at
         return wall + timedelta(seconds=clock.monotonic() - monotonic)
+
+    def has_landed(self, nr: NotificationRequest) -> bool:
+        """Whether `nr` is what the commit that was to bring `entering` would have stored, although it raised."""
+        if self.entering is None or nr.status.phase != self.entering.phase:
+            return False
+        recorded = {(attempt.channel, attempt.attempt) for attempt in nr.status.delivery_attempts}
+        made = self.results.delivery_attempts if self.results else ()
+        return all((attempt.channel, attempt.attempt) in recorded for attempt in made)
+
+    def first_held_by(self, channel: str, opening: int) -> bool:
+        """Whether this opening of the channel's breaker holds the object for the first time; remembers that it does."""
+        if opening == 0 or self.told_openings.get(channel) == opening:
+            return False
+        self.told_openings[channel] = opening
+        return True
 
     def outcome_unknown(self, entry: Announced) -> bool:
         """Whether the announced attempt may have been made already: by a predecessor, or by a pass that was cut off."""

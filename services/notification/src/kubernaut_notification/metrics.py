@@ -1,19 +1,22 @@
 """The controller's metrics, under the live system's names, with values that mean something.
 
-Upstream sets its phase gauge to 1 and never lowers it, never observes durations or retries, and starts with a made-up
-success. Here every sample is an event that happened. The breaker gauge is there for circuit breakers to set; without
-one it has no samples.
+Upstream sets its phase gauge to 1 and never lowers it, never observes durations or retries, never sets a health score,
+swaps two values in the breaker gauge's help, and starts with a made-up success. Here every sample is something that
+happened, or that is so at the moment of the scrape. A receiver that routing no longer names has no health score.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from kubernaut_api import NotificationRequest
+from kubernaut_notification.delivery.lanes import is_remote
 from kubernaut_notification.delivery.result import Attempt
 from kubernaut_notification.phases import PENDING, TERMINAL, TRANSITIONS
 
@@ -21,8 +24,6 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 TERMINAL_BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 HEALTH_WINDOW = 20
 """Attempts per channel that its health score looks back on."""
-
-BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
 
 _PREFIX = "kubernaut_notification"
 
@@ -35,6 +36,7 @@ class NotificationMetrics:
 
     def __init__(self, registry: CollectorRegistry, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
+        self._registry = registry
         self._active = Gauge(
             f"{_PREFIX}_reconciler_active", "Notifications that are in this phase now.", ["phase"], registry=registry
         )
@@ -50,14 +52,8 @@ class NotificationMetrics:
         )
         self._retries = Counter(
             f"{_PREFIX}_delivery_retries",
-            "Attempts after the first, by what the failure before was.",
+            "Further attempts that were scheduled, by what the failure before was.",
             ["channel", "reason"],
-            registry=registry,
-        )
-        self._breaker = Gauge(
-            f"{_PREFIX}_channel_circuit_breaker_state",
-            "Worst circuit breaker of a channel type: 0 closed, 1 half-open, 2 open.",
-            ["channel"],
             registry=registry,
         )
         self._health = Gauge(
@@ -109,9 +105,16 @@ class NotificationMetrics:
         """Count one attempt that is made again because nobody knows whether it was made."""
         self._unknown.labels(channel).inc()
 
-    def breaker_state(self, channel_type: str, state: str) -> None:
-        """Set a channel type's worst breaker: `closed`, `half-open` or `open`."""
-        self._breaker.labels(channel_type).set(BREAKER_STATES[state])
+    def follow_breakers(self, states: Callable[[], Mapping[str, int]]) -> None:
+        """Show the worst breaker of each channel type, as `states` tells it at each scrape (from another thread)."""
+        self._registry.register(_Breakers(states))
+
+    def keep_channels(self, keys: Iterable[str]) -> None:
+        """Forget the health of receivers that routing no longer names; `keys` are those that it names."""
+        for key in self._recent.keys() - set(keys):
+            if is_remote(key):
+                del self._recent[key]
+                self._health.remove(key)
 
     def seen(self, nr: NotificationRequest) -> None:
         """Note the phase that an object is in now; each object counts in one phase."""
@@ -150,3 +153,26 @@ class NotificationMetrics:
             if name:
                 self._counts[name] = self._counts.get(name, 0) + step
                 self._active.labels(name).set(self._counts[name])
+
+
+class _Breakers(Collector):
+    """The breaker gauge, read when it is scraped: an open breaker turns half-open by time alone."""
+
+    def __init__(self, states: Callable[[], Mapping[str, int]]) -> None:
+        self._states = states
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        for channel_type, state in sorted(self._states().items()):
+            family.add_metric([channel_type], state)
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(
+            f"{_PREFIX}_channel_circuit_breaker_state",
+            "Worst circuit breaker of a channel type: 0 closed, 1 half-open, 2 open.",
+            labels=["channel"],
+        )

@@ -8,28 +8,30 @@
 One pass, at most one status write. Every attempt is announced by the write before it (condition `Delivering`:
 channel, number, due time), so that whoever comes after a crash finds it and repeats it under the same number. A
 pass sends only what is announced and due. Its own write does not wake it: what it returns decides when it runs next.
+
+A receiver that is busy or away holds a pass back (`sending`): its attempt keeps number and announcement, costs no call
+and no write, and the pass ends. While receivers are called a pass holds no worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from kubernaut_api import Condition, NotificationRequest
 from kubernaut_runtime import Clock, Result
-from kubernaut_status import Object, ObjectKey
+from kubernaut_status import ObjectKey
 
-from .conditions import DELIVERING, conditions_for
-from .delivery.announcement import Announced, parse_announcement
-from .delivery.deliverer import Deliverer
+from .conditions import DELIVERING, announced_in, conditions_for
+from .delivery.announcement import Announced
 from .delivery.plan import Decision, Plan, RetryPolicy, decide, plan
-from .delivery.result import Attempt, DeliveryResult
-from .memory import Memories, Memory
-from .phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT
+from .delivery.result import Attempt
+from .memory import Entering, Memories, Memory
+from .phases import PENDING, RETRYING, SENDING, TERMINAL
 from .reporting import Reporter
 from .routing.router import Resolution
-from .status import NotificationStatus, Update, Why
+from .sending import Objects, Sender
+from .status import NotificationStatus
 
 DONE = Result()
 AGAIN = Result(requeue_after=0)
@@ -40,14 +42,6 @@ CLOCK_JUMP = timedelta(seconds=1)
 
 class AnnouncementLostError(Exception):
     """An announcement was written and is not there: the CRD of the cluster is older than conditions."""
-
-
-class Objects(Protocol):
-    """Where the newest version of an object is found."""
-
-    def get(self, key: ObjectKey) -> Object | None:
-        """The object, None if there is none."""
-        ...
 
 
 class NotificationReconciler:
@@ -62,7 +56,7 @@ class NotificationReconciler:
         objects: Objects,
         status: NotificationStatus,
         resolve: Callable[[NotificationRequest], Resolution],
-        deliverer: Deliverer,
+        sender: Sender,
         reporter: Reporter,
         clock: Clock,
         *,
@@ -72,7 +66,7 @@ class NotificationReconciler:
         self._objects = objects
         self._status = status
         self._resolve = resolve
-        self._deliverer = deliverer
+        self._sender = sender
         self._report = reporter
         self._clock = clock
         self._random = random
@@ -81,15 +75,29 @@ class NotificationReconciler:
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Make one pass over the object at `key`."""
+        try:
+            result = await self._pass(key)
+        except BaseException:
+            self._sender.withdraw(key)  # nobody in front of a line may be one that does not come
+            raise
+        return result
+
+    async def _pass(self, key: ObjectKey) -> Result:
         stored = self._objects.get(key)
         if stored is None:
+            self._sender.withdraw(key)
             self._memories.forget(key)
             return DONE
         nr = NotificationRequest.model_validate(stored)
-        self._memories.of(nr)
+        memory = self._memories.of(nr)
         self._report.seen(nr)
+        if memory.entering and memory.has_landed(nr):
+            self._tell(nr, memory)
         step = self._steps.get(nr.status.phase)
-        return await step(nr) if step is not None else DONE  # a terminal phase has no step
+        if step is None or (nr.metadata.deletion_timestamp and memory.results is None):
+            self._sender.withdraw(key)  # ended, or being deleted: nothing is sent any more
+            return DONE
+        return await step(nr)
 
     async def _accept(self, nr: NotificationRequest) -> Result:
         self._report.started(nr)
@@ -101,11 +109,14 @@ class NotificationReconciler:
         if not planned.channels:
             return await self._conclude(nr, resolution, decide(planned, PENDING), ())
         conditions = self._conditions(nr, SENDING, resolution, planned.announced)
+        memory = self._memories.of(nr)
+        memory.entering = Entering(SENDING)
         update = await self._status.transition_to_sending(nr, conditions)
         if not update.ok:
+            memory.entering = None
             return DONE
-        self._memories.of(nr).announce(planned.announced, self._clock)
-        self._report.entered(nr, SENDING)
+        memory.announce(planned.announced, self._clock)
+        self._tell(nr, memory)
         return AGAIN
 
     async def _deliver(self, nr: NotificationRequest) -> Result:
@@ -114,14 +125,18 @@ class NotificationReconciler:
         if memory.results is None:
             if planned.unannounced:
                 return await self._announce_further(nr, resolution, planned)
-            if planned.next_due is not None and not planned.due:
-                return Result(requeue_after=max(0.0, (planned.next_due - planned.now).total_seconds()))
-            memory.results = await self._make_due_attempts(nr, planned, memory)
+            wait = await self._sender.send(nr, planned, memory)
+            if memory.results is None:
+                return Result(requeue_after=wait)
         attempts = memory.results.delivery_attempts
         jump = self._clock.now() - memory.now(self._clock)
         if abs(jump) > CLOCK_JUMP:  # what is announced with this write is by the clock as it is set now
             planned = planned.moved(jump)
-        return await self._conclude(nr, resolution, decide(planned, nr.status.phase, attempts, self._random), attempts)
+        blocked = self._sender.not_before(planned, self._clock.now())
+        decision = decide(planned, nr.status.phase, attempts, self._random, blocked)
+        result = await self._conclude(nr, resolution, decision, attempts)
+        self._sender.held(nr, memory, (e.channel for e in decision.announced if e.due == blocked.get(e.channel)))
+        return result
 
     async def _announce_further(self, nr: NotificationRequest, resolution: Resolution, planned: Plan) -> Result:
         """Something is to be sent that is not announced, as when routing names a new channel: announce it first.
@@ -141,60 +156,35 @@ class NotificationReconciler:
         self._memories.of(nr).announced |= frozenset(planned.announced) - frozenset(planned.due)
         return AGAIN
 
-    async def _make_due_attempts(self, nr: NotificationRequest, planned: Plan, memory: Memory) -> DeliveryResult:
-        for entry in planned.due:
-            if memory.outcome_unknown(entry):
-                self._report.outcome_unknown(nr, entry)
-        memory.begun = frozenset(planned.due)
-        attempts = await self._deliverer.deliver(nr, planned.due)
-        for attempt in attempts:
-            self._report.attempted(nr, attempt)
-        memory.begun = frozenset()
-        return DeliveryResult(tuple(attempts))
-
     async def _conclude(
         self, nr: NotificationRequest, resolution: Resolution, decision: Decision, attempts: Sequence[Attempt]
     ) -> Result:
         """Commit what the pass found out: attempts, phase, and what is announced next; one write."""
         conditions = self._conditions(nr, decision.phase, resolution, decision.announced)
-        update = await self._commit(nr, decision, attempts, conditions)
         memory = self._memories.of(nr)
+        wait = self._seconds_until(decision.next_due)
+        memory.entering = Entering(decision.phase, decision.message, wait) if decision.changed else None
+        update = await self._status.conclude(nr, decision, attempts, conditions)
         memory.results = None
         if not update.ok:
+            memory.entering = None
             return DONE
         memory.announce(decision.announced, self._clock)
         self._report.scheduled(attempts, decision.announced)
-        if decision.changed:
-            wait = self._seconds_until(decision.next_due) if decision.next_due else 0.0
-            self._report.entered(nr, decision.phase, message=decision.message, wait=wait)
+        self._tell(nr, memory)
         self._report.seen(update.object)
-        return self._wait_until(decision.next_due) if decision.next_due else DONE
+        return Result(requeue_after=self._seconds_until(decision.next_due)) if decision.next_due else DONE
 
-    async def _commit(
-        self,
-        nr: NotificationRequest,
-        decision: Decision,
-        attempts: Sequence[Attempt],
-        conditions: Sequence[Condition],
-    ) -> Update:
-        if not decision.changed:
-            return await self._status.record(nr, attempts, conditions)
-        transition = {
-            SENT: self._status.transition_to_sent,
-            RETRYING: self._status.transition_to_retrying,
-            PARTIALLY_SENT: self._status.transition_to_partially_sent,
-            FAILED: self._status.transition_to_failed,
-        }[decision.phase]
-        return await transition(nr, Why(decision.reason, decision.message), attempts, conditions)
+    def _tell(self, nr: NotificationRequest, memory: Memory) -> None:
+        """The write that brings the phase of `memory.entering` is stored: tell of it, once."""
+        entering, memory.entering = memory.entering, None
+        if entering is not None:
+            self._report.entered(nr, entering.phase, message=entering.message, wait=entering.wait)
+            if entering.phase in TERMINAL:
+                memory.results = None
 
     def _plan(self, nr: NotificationRequest) -> tuple[Resolution, Plan]:
-        resolution = self._resolve(nr)
-        announced = [
-            entry
-            for condition in nr.status.conditions
-            if condition.type == DELIVERING
-            for entry in parse_announcement(condition.message)
-        ]
+        resolution, announced = self._resolve(nr), announced_in(nr.status.conditions)
         policy, now = RetryPolicy.of(nr.spec.retry_policy), self._memories.of(nr).now(self._clock)
         return resolution, plan(resolution.channels, nr.status.delivery_attempts, announced, policy, now)
 
@@ -214,8 +204,5 @@ class NotificationReconciler:
             announced=announced,
         )
 
-    def _wait_until(self, due: datetime) -> Result:
-        return Result(requeue_after=self._seconds_until(due))
-
-    def _seconds_until(self, due: datetime) -> float:
-        return max(0.0, (due - self._clock.now()).total_seconds())
+    def _seconds_until(self, due: datetime | None) -> float:
+        return max(0.0, (due - self._clock.now()).total_seconds()) if due else 0.0

@@ -14,10 +14,15 @@ from kubernaut_status import Object
 
 from .audit import AuditTrail
 from .delivery.announcement import Announced
+from .delivery.lanes import channel_type
 from .delivery.plan import MESSAGE_FAILED, go_duration
 from .delivery.result import Attempt
+from .delivery.text import cut
 from .metrics import NotificationMetrics
 from .phases import FAILED, PARTIALLY_SENT, RETRYING, SENDING, SENT, TERMINAL
+
+MAX_EVENT_ERROR = 256
+"""Code points of an attempt's error that an Event shows."""
 
 
 class Reporter:
@@ -66,6 +71,12 @@ class Reporter:
             f"Attempt {entry.attempt} on channel {entry.channel} was announced and has no result; "
             "it is made again under the same number",
         )
+
+    def held(self, nr: NotificationRequest, channel: str, error: str) -> None:
+        """The open circuit breaker of `channel` holds the object back; `error` is what opened it."""
+        kind = channel_type(channel)
+        text = cut(error, MAX_EVENT_ERROR) or "too many failures"
+        self._events.warning(_raw(nr), "CircuitBreakerOpen", f"{kind} channel circuit breaker is open: {text}")
 
     def entered(self, nr: NotificationRequest, phase: str, *, message: str = "", wait: float = 0.0) -> None:
         """The write that enters `phase` is stored; `message` is the status message, `wait` seconds until a retry."""

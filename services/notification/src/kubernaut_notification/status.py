@@ -18,6 +18,7 @@ from kubernaut_api import NOTIFICATION_REQUEST, Condition, DeliveryAttempt, Noti
 from kubernaut_status import Commit, StatusManager, merge_conditions
 
 from .conditions import OWNED_CONDITIONS
+from .delivery.plan import Decision
 from .delivery.result import Attempt, counters
 from .phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT, TERMINAL
 
@@ -81,6 +82,20 @@ class NotificationStatus:
     ) -> Update:
         """End: no channel has the message."""
         return await self.atomic_status_update(nr, FAILED, *why, attempts, conditions)
+
+    async def conclude(
+        self, nr: NotificationRequest, decision: Decision, attempts: Attempts, conditions: Conditions
+    ) -> Update:
+        """Commit what a pass found out: its `attempts`, and the phase that was decided, in the phase's own form."""
+        if not decision.changed:
+            return await self.record(nr, attempts, conditions)
+        transition = {
+            SENT: self.transition_to_sent,
+            RETRYING: self.transition_to_retrying,
+            PARTIALLY_SENT: self.transition_to_partially_sent,
+            FAILED: self.transition_to_failed,
+        }[decision.phase]
+        return await transition(nr, Why(decision.reason, decision.message), attempts, conditions)
 
     async def record(self, nr: NotificationRequest, attempts: Attempts, conditions: Conditions) -> Update:
         """Record attempts, or new announcements, and stay in the phase."""

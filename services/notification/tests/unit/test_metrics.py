@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kubernaut_api import NotificationRequest
+from kubernaut_notification.delivery.breaker import State
 from kubernaut_notification.delivery.channel import RetryableError
 from kubernaut_notification.delivery.result import Attempt
 from kubernaut_notification.metrics import NotificationMetrics
@@ -113,13 +114,39 @@ def test_the_age_of_the_oldest_that_has_not_ended_is_shown(make_nr: MakeNR, now:
     assert oldest() == 0
 
 
-def test_retries_unknown_outcomes_and_breakers_have_their_metrics(
+def test_retries_and_unknown_outcomes_have_their_metrics(
     registry: CollectorRegistry, metrics: NotificationMetrics
 ) -> None:
     metrics.retry("slack:a", "rate_limited")
     metrics.outcome_unknown("slack:a")
-    metrics.breaker_state("slack", "half-open")
     value = registry.get_sample_value
     assert value(f"{PREFIX}_delivery_retries_total", {"channel": "slack:a", "reason": "rate_limited"}) == 1
     assert value(f"{PREFIX}_delivery_outcome_unknown_total", {"channel": "slack:a"}) == 1
-    assert value(f"{PREFIX}_channel_circuit_breaker_state", {"channel": "slack"}) == 1
+
+
+def test_the_breaker_gauge_shows_what_is_so_at_the_scrape_and_names_its_values_right(
+    registry: CollectorRegistry, metrics: NotificationMetrics
+) -> None:
+    """Weak point 16: upstream's help text swaps half-open and open."""
+    states = {"slack": State.OPEN, "teams": State.CLOSED}
+    metrics.follow_breakers(lambda: states)
+
+    def value(channel: str) -> float | None:
+        return registry.get_sample_value(f"{PREFIX}_channel_circuit_breaker_state", {"channel": channel})
+
+    assert (value("slack"), value("teams"), value("email")) == (2, 0, None)
+    states["slack"] = State.HALF_OPEN
+    assert value("slack") == 1
+    (text,) = [m.documentation for m in registry.collect() if m.name == f"{PREFIX}_channel_circuit_breaker_state"]
+    assert "0 closed, 1 half-open, 2 open" in text
+
+
+def test_the_health_of_a_receiver_that_routing_no_longer_names_is_forgotten(
+    registry: CollectorRegistry, metrics: NotificationMetrics, now: datetime
+) -> None:
+    for key in ("slack:a", "slack:b", "console"):
+        metrics.attempt(Attempt.success(key, 1, now, now, 0))
+    metrics.keep_channels(["slack:b"])
+    score = f"{PREFIX}_channel_health_score"
+    keys = ("slack:a", "slack:b", "console")
+    assert [registry.get_sample_value(score, {"channel": key}) for key in keys] == [None, 1, 1]

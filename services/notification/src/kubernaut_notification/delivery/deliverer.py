@@ -3,13 +3,16 @@
 Nothing that a channel does may break the pass or the queue: known errors become failed attempts, unknown ones become
 permanent failures whose text names only their class, because an exception's own text may carry a credential. Channels
 of one notification are called side by side, so a slow receiver delays no other; how many at once is bounded.
+
+Right before each call the caller is asked whether it may still be made: a process that was stopped for a minute and
+goes on may have been replaced meanwhile. What remains is the time from that question to the first byte on the wire.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.delivery.announcement import Announced
@@ -22,7 +25,7 @@ from kubernaut_runtime.clock import Clock
 log = logging.getLogger(__name__)
 
 CONCURRENT_CHANNELS = 8
-"""Channels of one notification that are called at the same time."""
+"""Channels of one notification that are called at the same time, unless the config says otherwise."""
 
 
 class Deliverer:
@@ -33,19 +36,33 @@ class Deliverer:
         self._clock = clock
         self._concurrent = max(1, concurrent)
 
-    async def deliver(self, nr: NotificationRequest, announced: Iterable[Announced]) -> list[Attempt]:
+    async def deliver(
+        self,
+        nr: NotificationRequest,
+        announced: Iterable[Announced],
+        *,
+        allowed: Callable[[], bool] = lambda: True,
+        ended: Callable[[Attempt], None] = lambda attempt: None,
+    ) -> list[Attempt]:
         """Make the `announced` attempts of `nr`, each once, and return their results in the same order.
 
-        `nr` is the stored object; what channels get is an enriched and redacted copy. Raises nothing but cancellation.
+        `nr` is the stored object; what channels get is an enriched and redacted copy. `allowed` is asked right before
+        each call; an attempt that it forbids is not made and has no result. `ended` is told of each attempt at once,
+        while others may still be under way. Raises nothing but cancellation.
         """
         copy = prepare(nr)
         gate = asyncio.Semaphore(self._concurrent)
 
-        async def one(entry: Announced) -> Attempt:
+        async def one(entry: Announced) -> Attempt | None:
             async with gate:
-                return await self.attempt(Message(copy, entry.channel, entry.attempt, entry.due))
+                if not allowed():
+                    return None
+                attempt = await self.attempt(Message(copy, entry.channel, entry.attempt, entry.due))
+            ended(attempt)
+            return attempt
 
-        return list(await asyncio.gather(*(one(entry) for entry in announced)))
+        results = await asyncio.gather(*(one(entry) for entry in announced))
+        return [attempt for attempt in results if attempt is not None]
 
     async def attempt(self, message: Message) -> Attempt:
         """Deliver `message` through the channel that it is for and return what came of it.

@@ -227,15 +227,16 @@ def decide(
     phase: str,
     results: Iterable[Attempt] = (),
     random: Callable[[], float] = random_module.random,
+    not_before: Mapping[str, datetime] | None = None,
 ) -> Decision:
     """Return what follows when `results` are the attempts that the pass of `plan` made and `phase` is the phase so far.
 
-    `random` returns a number in [0, 1) and spreads the waits; a constant 0 makes them exact.
+    `random` returns a number in [0, 1) and spreads the waits; a constant 0 makes them exact. `not_before` has channels
+    that cannot be called earlier (an open circuit breaker): what is announced for them is not due before.
     """
     made = {result.channel: result for result in results}
-    after = replace(
-        plan, channels=tuple(_after(state, made.get(state.channel), plan, random) for state in plan.channels)
-    )
+    states = (_after(state, made.get(state.channel), plan, random) for state in plan.channels)
+    after = replace(plan, channels=tuple(_not_before(state, not_before or {}) for state in states))
     target, reason, message = _judge(after, phase, made)
     if target == phase:
         return Decision(phase, False, announced=after.announced, next_due=after.next_due)
@@ -260,6 +261,12 @@ def _after(state: ChannelState, result: Attempt | None, plan: Plan, random: Call
         due=due,
         announced=False,
     )
+
+
+def _not_before(state: ChannelState, not_before: Mapping[str, datetime]) -> ChannelState:
+    if state.due is None or state.channel not in not_before:
+        return state
+    return replace(state, due=max(state.due, not_before[state.channel]))
 
 
 def _judge(plan: Plan, phase: str, made: Mapping[str, Attempt]) -> tuple[str, str, str]:

@@ -1,0 +1,230 @@
+"""Who may call a receiver now: one lane per channel key, with a circuit breaker and a bounded number of places.
+
+Only channels on the network have lanes; console, log and file answer at once. A lane lets a call in while its breaker
+allows it and a place is free. Whoever is not let in is *held*: the announced attempt keeps its number, nothing is
+called, nothing is written, and the object's pass ends and gives its worker back. So a receiver that never answers
+holds a bounded number of passes, and its breaker soon holds the rest, while everybody else's notifications go on.
+
+Who is held waits in line, by urgency and then by time: `AGE` seconds of waiting make up for one step of urgency, so
+that nobody waits for ever behind more urgent ones. A place is for those in front only; nobody overtakes by coming at
+the right moment. When a place comes free, the front is woken; for what is woken by nothing (an open breaker's time runs
+out) each held pass has its own latest time to ask again. All of this is in memory and lost with the process.
+
+Everything happens in one event loop; only `states` may be called from other threads.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from kubernaut_notification.delivery.announcement import Announced
+from kubernaut_notification.delivery.breaker import BreakerSettings, CircuitBreaker, State
+from kubernaut_notification.delivery.result import Attempt
+from kubernaut_runtime import Clock, Priority
+from kubernaut_status import ObjectKey
+
+NETWORK_TYPES = frozenset({"slack", "pagerduty", "teams", "webhook", "email"})
+"""Channel types with receivers that may be slow or away."""
+
+AGE = 10.0
+"""Seconds of waiting that make up for one step of urgency."""
+
+ASK_AGAIN = 30.0
+"""Seconds after which a held pass asks again if nobody wakes it; a safeguard."""
+
+ALIVE = "rejected"
+"""Reason of a permanent failure that is the receiver's own answer."""
+
+
+def channel_type(key: str) -> str:
+    """Return the type of a channel key: `slack` of `slack:sre-critical`."""
+    return key.partition(":")[0]
+
+
+def is_remote(key: str) -> bool:
+    """Whether a channel's receiver is on the network."""
+    return channel_type(key) in NETWORK_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that is not let in. `wait` is the longest time until it is to be asked for again, in seconds."""
+
+    entry: Announced
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a pass may call now, and what it may not."""
+
+    entered: tuple[Announced, ...]
+    held: tuple[Held, ...]
+
+
+_Spot = tuple[float, int, ObjectKey]
+"""A spot in line: rank, number of arrival, who."""
+
+
+class Lane:
+    """One receiver's lane; see the module. `places` are the calls that may be under way at once."""
+
+    def __init__(self, breaker: CircuitBreaker, places: int, monotonic: Callable[[], float]) -> None:
+        self.breaker = breaker
+        self._places = places
+        self._monotonic = monotonic
+        self._inside: dict[ObjectKey, int] = {}
+        self._line: list[_Spot] = []
+        self._spots: dict[ObjectKey, _Spot] = {}
+        self._arrivals = 0
+
+    def __contains__(self, who: ObjectKey) -> bool:
+        """Whether `who` is inside or stands in line."""
+        return who in self._inside or who in self._spots
+
+    @property
+    def free(self) -> int:
+        """How many more calls may begin now."""
+        state = self.breaker.state
+        if state is State.OPEN:
+            return 0
+        if state is State.HALF_OPEN:
+            probing = sum(term == self.breaker.term for term in self._inside.values())
+            return max(0, min(self.breaker.probes - probing, self._places - len(self._inside)))
+        return max(0, self._places - len(self._inside))
+
+    @property
+    def front(self) -> list[ObjectKey]:
+        """Those in line for whom there is a place now."""
+        return [who for _, _, who in self._line[: self.free]]
+
+    @property
+    def waiting(self) -> list[ObjectKey]:
+        """All in line, in its order."""
+        return [who for _, _, who in self._line]
+
+    def enter(self, who: ObjectKey, urgency: Priority) -> bool:
+        """Take a place, or stand in line (again: at the same spot); returns whether a place was taken."""
+        if who not in self._spots:
+            self._arrivals += 1
+            spot = (self._monotonic() + AGE * (Priority.CRITICAL - urgency), self._arrivals, who)
+            self._spots[who] = spot
+            insort(self._line, spot)
+        if who not in self.front:
+            return False
+        self.withdraw(who)
+        self._inside[who] = self.breaker.term
+        return True
+
+    def leave(self, who: ObjectKey, attempt: Attempt | None = None) -> None:
+        """Give the place back; `attempt` is what came of the call, None if nobody knows. Harmless without a place."""
+        term = self._inside.pop(who, None)
+        if term is None or attempt is None:
+            return
+        if attempt.succeeded or attempt.reason == ALIVE:
+            self.breaker.succeeded(term)
+        elif not attempt.permanent:
+            self.breaker.failed(term, attempt.error)
+
+    def withdraw(self, who: ObjectKey) -> None:
+        """Stand in line no more. Harmless for who does not."""
+        if spot := self._spots.pop(who, None):
+            del self._line[bisect_left(self._line, spot)]
+
+
+class Lanes:
+    """The lanes of all channel keys. `places` are those of each; `wake` lets an object's next pass begin."""
+
+    def __init__(self, settings: BreakerSettings, places: int, clock: Clock, wake: Callable[[ObjectKey], None]) -> None:
+        self._settings = settings
+        self._places = places
+        self._monotonic = clock.monotonic
+        self._wake = wake
+        self._lanes: dict[str, Lane] = {}
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Have lanes for these channel keys, as routing names them, and forget those of all others."""
+        wanted = {key for key in keys if is_remote(key)}
+        for key in self._lanes.keys() - wanted:
+            for who in self._lanes.pop(key).waiting:
+                self._wake(who)
+        for key in sorted(wanted):
+            self._lane(key)
+
+    def admit(self, who: ObjectKey, urgency: Priority, due: Iterable[Announced]) -> Admission:
+        """Ask for the attempts that are `due` for `who`; it stands in no other line from now on.
+
+        Who is let in owes `ended` for each attempt, or `leave`.
+        """
+        entries = tuple(due)
+        self._withdraw(who, but={entry.channel for entry in entries})
+        entered: list[Announced] = []
+        held: list[Held] = []
+        for entry in entries:
+            if not is_remote(entry.channel):
+                entered.append(entry)
+                continue
+            lane = self._lane(entry.channel)
+            if lane.enter(who, urgency):
+                entered.append(entry)
+                continue
+            held.append(Held(entry, lane.breaker.opens_in or ASK_AGAIN))
+            self._call(lane)
+        return Admission(tuple(entered), tuple(held))
+
+    def ended(self, who: ObjectKey, attempt: Attempt) -> None:
+        """An attempt that was let in has ended."""
+        if lane := self._lanes.get(attempt.channel):
+            lane.leave(who, attempt)
+            self._call(lane)
+
+    def leave(self, who: ObjectKey) -> None:
+        """Give back every place that `who` still has: its calls were not made, or were cut off."""
+        for lane in self._lanes.values():
+            if who in lane:
+                lane.leave(who)
+                self._call(lane)
+
+    def withdraw(self, who: ObjectKey) -> None:
+        """`who` stands in no line any more: it is gone, or settled, or its pass failed."""
+        self._withdraw(who, but=())
+
+    def opens_in(self, channel: str) -> float:
+        """Seconds until a channel's open breaker lets probes through, 0 if it is not open."""
+        lane = self._lanes.get(channel)
+        return lane.breaker.opens_in if lane else 0.0
+
+    def opening(self, channel: str) -> tuple[int, str]:
+        """The number of the opening that holds the channel back now, from 1, and what caused it; 0 if its breaker is
+        closed."""
+        lane = self._lanes.get(channel)
+        if lane is None or lane.breaker.state is State.CLOSED:
+            return 0, ""
+        return lane.breaker.openings, lane.breaker.error
+
+    def states(self) -> dict[str, State]:
+        """The worst state of each channel type that has lanes."""
+        worst: dict[str, State] = {}
+        for key, lane in self._lanes.copy().items():
+            kind = channel_type(key)
+            worst[kind] = max(worst.get(kind, State.CLOSED), lane.breaker.state)
+        return worst
+
+    def _lane(self, key: str) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            breaker = CircuitBreaker(self._settings, self._monotonic)
+            lane = self._lanes[key] = Lane(breaker, self._places, self._monotonic)
+        return lane
+
+    def _withdraw(self, who: ObjectKey, but: Iterable[str]) -> None:
+        for key, lane in self._lanes.items():
+            if key not in but and who in lane:
+                lane.withdraw(who)
+                self._call(lane)
+
+    def _call(self, lane: Lane) -> None:
+        for who in lane.front:
+            self._wake(who)
