@@ -52,6 +52,10 @@ class Cluster:
         """The administrator's client."""
         return self.control_plane.api
 
+    def apply(self, manifest: Mapping[str, Any] | str | Path) -> list[dict[str, Any]]:
+        """Server-side apply, see ``ControlPlane.apply``."""
+        return self.control_plane.apply(manifest)
+
     @property
     def kubeconfig(self) -> Path:
         """An administrator's kubeconfig, for helm and kubectl."""

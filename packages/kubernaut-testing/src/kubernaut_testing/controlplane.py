@@ -28,6 +28,8 @@ from kubernaut_testing.rest import AdminClient, ApiError
 
 __all__ = ["ControlPlane", "ControlPlaneError"]
 
+_NO_ENDPOINTS = ("endpoints", "endpointslice", "endpointslice-mirroring")
+
 
 class ControlPlaneError(RuntimeError):
     """The control plane did not start or has ended; the text carries the end of the server's own log."""
@@ -356,6 +358,8 @@ class ControlPlane:
             *(f"--kubeconfig={config}", "--leader-elect=false", "--use-service-account-credentials=true"),
             *(f"--service-account-private-key-file={private / 'sa.key'}", f"--root-ca-file={self.ca_file}"),
             *("--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={private}"),
+            # Pods of the local kubelet have loopback addresses, which the API refuses as endpoints of a Service.
+            f"--controllers=*,{','.join(f'-{name}-controller' for name in _NO_ENDPOINTS)}",
         ]
         self._spawn("kube-controller-manager", arguments)
         # Ready when it has done its first visible work: every namespace gets its default ServiceAccount.

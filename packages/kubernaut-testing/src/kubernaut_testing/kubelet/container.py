@@ -73,7 +73,7 @@ class Container:
         Args:
             restart: the restart policy, "Always" | "OnFailure" | "Never".
         """
-        first, most = self._frame.context.settings.restart_backoff
+        first, most = self._frame.context.settings().restart_backoff
         delay = 0.0
         while True:
             begun = time.monotonic()
@@ -208,7 +208,7 @@ class Container:
         return verdicts(
             probe,
             lambda: check(probe, self.spec, self._frame.address, self._execute),
-            speedup=self._frame.context.settings.probe_speedup,
+            speedup=self._frame.context.settings().probe_speedup,
         )
 
     async def _unhealthy(self, word: str, kind: str, failure: str) -> None:

@@ -55,7 +55,7 @@ class Context:
         node_name: the node.
         node: its resources.
         server: host and port at which pods reach the API server.
-        settings: see there.
+        settings: gives the settings of this moment.
         objects: ConfigMaps and Secrets by (kind, namespace, name).
     """
 
@@ -66,7 +66,7 @@ class Context:
     node_name: str
     node: NodeFacts
     server: tuple[str, int]
-    settings: Settings
+    settings: Callable[[], Settings]
     objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
     _told: set[tuple[str, str, str]] = field(default_factory=set)
     _sending: set[asyncio.Task[None]] = field(default_factory=set)

@@ -51,7 +51,8 @@ class LocalKubelet:
         self.images: MutableMapping[str, Image | Sequence[str]] = images if images is not None else {}
         self.node_name = node_name
         self._folder = folder.resolve() if folder else None
-        self._settings = settings or Settings()
+        self.settings = settings or Settings()
+        """May be replaced while the kubelet runs, for the pods that come after."""
         self._loop: LoopThread | None = None
         self._children: Children | None = None
         self._context: Context | None = None
@@ -108,7 +109,7 @@ class LocalKubelet:
             node_name=self.node_name,
             node=node.capacity(),
             server=(host, int(port)),
-            settings=self._settings,
+            settings=lambda: self.settings,
         )
         self._scheduler = node.Scheduler(context)
         await node.register(api, self.node_name, context.node)

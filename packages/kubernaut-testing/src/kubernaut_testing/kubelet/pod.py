@@ -48,7 +48,7 @@ class PodWorker:
             context.api,
             context.node,
             address,
-            context.settings.token_refresh,
+            context.settings().token_refresh,
         )
         spec = pod["spec"]
         waiting = "PodInitializing" if spec.get("initContainers") else "ContainerCreating"
@@ -146,7 +146,7 @@ class PodWorker:
 
     def _say_waiting(self, message: str) -> None:
         for container in (*self.init, *self.main):
-            container.state["waiting"]["message"] = message
+            container.state = {"waiting": {**container.state["waiting"], "message": message}}
         self.changed()
 
     async def _live(self) -> None:
@@ -236,5 +236,5 @@ class PodWorker:
 
 
 def _copied(status: Object) -> Object:
-    # States are replaced or changed in place; what was written must not change with them.
+    # What was written must not change with the container.
     return {key: dict(value) if isinstance(value, dict) else value for key, value in status.items()}

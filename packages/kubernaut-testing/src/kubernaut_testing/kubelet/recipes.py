@@ -123,7 +123,7 @@ def _resolved(words: list[str]) -> list[str]:
 
 def _etc(pod: Object, context: Context, address: str, folder: Path) -> list[Bind]:
     lines = ["127.0.0.1\tlocalhost", f"{address}\t{pod['metadata']['name']}"]
-    lines += [f"{where}\t{name}" for name, where in context.settings.hosts.items()]
+    lines += [f"{where}\t{name}" for name, where in context.settings().hosts.items()]
     for alias in pod["spec"].get("hostAliases") or []:
         lines.append(f"{alias['ip']}\t{' '.join(alias.get('hostnames') or [])}")
     files = {
