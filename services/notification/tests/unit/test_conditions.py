@@ -18,8 +18,9 @@ def by_type(conditions: list[Condition]) -> dict[str, Condition]:
     return {condition.type: condition for condition in conditions}
 
 
+@pytest.mark.behaviour(69)
 def test_a_matched_route_names_receivers_attributes_and_channels() -> None:
-    """Behaviour 69; attributes in the order of their keys, whatever order they come in."""
+    """Attributes in the order of their keys, whatever order they come in."""
     assert (
         routing_message(RESOLUTION)
         == "Matched rules [sre, all] (attributes: priority=High, type=Simple) → channels: slack:sre, console"
@@ -65,8 +66,8 @@ def test_kstatus_agrees_with_the_phase(phase: str, now: datetime) -> None:
     assert (ready.status if ready else None) == expected
 
 
+@pytest.mark.behaviour(80)
 def test_the_ends_carry_the_contract_texts(now: datetime) -> None:
-    """Behaviour 80."""
     texts = {
         phase: (ready.status, ready.reason, ready.message)
         for phase in ("Sent", "PartiallySent", "Failed")

@@ -56,8 +56,8 @@ def registry(**channels: Scripted) -> ChannelRegistry:
     return made
 
 
+@pytest.mark.behaviour(57)
 async def test_a_delivery_becomes_a_recorded_success(make_nr: MakeNR, now: datetime, clock: FakeClock) -> None:
-    """Behaviour 57."""
     channel = Scripted(takes=0.015, clock=clock)
     task = asyncio.create_task(Deliverer(registry(a=channel), clock).deliver(make_nr(), [Announced("a", 3, now)]))
     await clock.wait_for_sleepers(1)
@@ -93,8 +93,8 @@ async def test_an_unexpected_error_is_logged_without_its_text(
     assert "secret" not in caplog.text
 
 
+@pytest.mark.behaviour(56)
 async def test_an_unknown_channel_is_a_permanent_failure(make_nr: MakeNR, now: datetime, clock: FakeClock) -> None:
-    """Behaviour 56."""
     (attempt,) = await Deliverer(registry(), clock).deliver(make_nr(), [Announced("sms", 1, now)])
     assert attempt.error == "permanent failure: channel not registered: sms"
 

@@ -33,10 +33,10 @@ def test_nothing_is_counted_before_anything_happened(registry: CollectorRegistry
     assert {label for sample in samples for label in sample.labels} == {"phase", "le"}
 
 
+@pytest.mark.behaviour(84)
 def test_attempts_are_counted_and_timed(
     registry: CollectorRegistry, metrics: NotificationMetrics, now: datetime
 ) -> None:
-    """Behaviour 84."""
     metrics.attempt(Attempt.success("console", 1, now, now, 0.02))
     metrics.attempt(Attempt.failure("slack:a", 1, now, now, 2.0, RetryableError("x")))
     value = registry.get_sample_value

@@ -14,10 +14,10 @@ LEGAL = {
 EVERY = [*TRANSITIONS]
 
 
+@pytest.mark.behaviour(8)
 @pytest.mark.parametrize("start", EVERY)
 @pytest.mark.parametrize("end", EVERY[1:])
 def test_exactly_the_legal_edges_are_allowed(start: str, end: str) -> None:
-    """Behaviour 8."""
     if start == end:
         return
     if (start, end) in LEGAL:

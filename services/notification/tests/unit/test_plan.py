@@ -112,16 +112,16 @@ def test_no_channel_is_a_failure() -> None:
     assert decision.message == "All delivery attempts failed or exhausted retries"
 
 
+@pytest.mark.behaviour(2)
 def test_all_delivered_is_sent_in_the_same_pass() -> None:
-    """Behaviour 2."""
     decision = decide(planned("console"), "Sending", [made("console", 1)])
     assert decision == Decision(
         "Sent", True, "AllDeliveriesSucceeded", "Successfully delivered to 1 channel(s)", (), None
     )
 
 
+@pytest.mark.behaviour(33)
 def test_one_delivered_and_one_failing_with_attempts_left_is_retrying() -> None:
-    """Behaviour 33."""
     both = planned("console", "slack:a")
     decision = decide(both, "Sending", [made("console", 1), made("slack:a", 1, BUSY)], exact)
     assert (decision.phase, decision.reason) == ("Retrying", "PartialFailureRetrying")
@@ -130,8 +130,8 @@ def test_one_delivered_and_one_failing_with_attempts_left_is_retrying() -> None:
     assert decision.next_due == NOW + timedelta(seconds=30)
 
 
+@pytest.mark.behaviour(34)
 def test_one_delivered_and_one_out_of_attempts_is_partially_sent_at_once() -> None:
-    """Behaviour 34."""
     last = planned("console", "slack:a", policy=RetryPolicy(max_attempts=1))
     decision = decide(last, "Sending", [made("console", 1), made("slack:a", 1, BUSY)])
     assert (decision.phase, decision.reason) == ("PartiallySent", "PartialDeliverySuccess")
@@ -139,14 +139,15 @@ def test_one_delivered_and_one_out_of_attempts_is_partially_sent_at_once() -> No
     assert (decision.announced, decision.next_due) == ((), None)
 
 
+@pytest.mark.behaviour(25)
 def test_one_delivered_and_one_permanent_error_is_partially_sent_without_a_wait() -> None:
-    """Behaviour 25; no round through Retrying."""
+    """No round through Retrying."""
     decision = decide(planned("console", "slack:a"), "Sending", [made("console", 1), made("slack:a", 1, GONE)])
     assert decision.phase == "PartiallySent"
 
 
+@pytest.mark.behaviour(35)
 def test_all_failing_with_attempts_left_stays_and_schedules() -> None:
-    """Behaviour 35."""
     both = planned("slack:a", "slack:b")
     decision = decide(both, "Sending", [made("slack:a", 1, BUSY), made("slack:b", 1, BUSY)], exact)
     assert (decision.phase, decision.changed, decision.reason, decision.message) == ("Sending", False, "", "")
@@ -154,6 +155,7 @@ def test_all_failing_with_attempts_left_stays_and_schedules() -> None:
     assert decision.next_due == NOW + timedelta(seconds=30)
 
 
+@pytest.mark.behaviour(36)
 @pytest.mark.parametrize(
     ("errors", "reason"),
     [
@@ -163,14 +165,13 @@ def test_all_failing_with_attempts_left_stays_and_schedules() -> None:
     ],
 )
 def test_nobody_reached_is_failed_and_says_why(errors: tuple[DeliveryError, DeliveryError], reason: str) -> None:
-    """Behaviour 36."""
     last = planned("a", "b", policy=RetryPolicy(max_attempts=1))
     decision = decide(last, "Sending", [made("a", 1, errors[0]), made("b", 1, errors[1])])
     assert (decision.phase, decision.reason) == ("Failed", reason)
 
 
+@pytest.mark.behaviour(24)
 def test_a_permanent_error_ends_a_channel_with_its_first_attempt() -> None:
-    """Behaviour 24."""
     assert decide(planned("slack:a"), "Sending", [made("slack:a", 1, GONE)]).phase == "Failed"
 
 
@@ -186,8 +187,8 @@ def test_retrying_stays_retrying_without_a_new_text() -> None:
     assert decision.next_due == NOW + timedelta(seconds=60)
 
 
+@pytest.mark.behaviour(27)
 def test_a_retry_that_delivers_is_sent() -> None:
-    """Behaviour 27."""
     again = planned("slack:a", attempts=[recorded("slack:a", 1, "x")], announced=[Announced("slack:a", 2, NOW)])
     assert decide(again, "Sending", [made("slack:a", 2)]).phase == "Sent"
 
@@ -221,8 +222,9 @@ def test_a_body_that_speaks_of_a_permanent_failure_does_not_make_an_error_perman
 # --- waits ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(38)
 def test_the_default_waits_are_30_60_120_240_seconds_and_then_no_attempt_is_left() -> None:
-    """Behaviour 38, and the standard's times 0, 30, 90, 210, 450 s."""
+    """The standard's times: 0, 30, 90, 210, 450 s."""
     attempts: list[DeliveryAttempt] = []
     announced, now, calls = [Announced("file", 1, NOW)], NOW, []
     phase = "Sending"
@@ -326,9 +328,10 @@ def test_durations_read_as_go_prints_them(seconds: float, text: str) -> None:
 # --- any history ends -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(40)
 @given(st.data())
 def test_any_outcomes_lead_to_an_end_within_the_allowed_attempts(data: st.DataObject) -> None:
-    """Behaviour 40: recorded attempts never exceed maxAttempts; the counters are those of the array."""
+    """Recorded attempts never exceed maxAttempts; the counters are those of the array."""
     policy = RetryPolicy(max_attempts=data.draw(st.integers(1, 4)))
     channels = data.draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=4, unique=True))
     attempts: list[DeliveryAttempt] = []

@@ -36,9 +36,9 @@ def test_a_success_is_recorded_with_its_end_to_the_second_and_no_error() -> None
     }
 
 
+@pytest.mark.behaviour(57)
 @pytest.mark.parametrize("duration", [0.0, 0.0004])
 def test_a_duration_of_zero_milliseconds_is_left_out(duration: float) -> None:
-    """Behaviour 57."""
     assert "durationSeconds" not in Attempt.success("console", 1, START, END, duration).to_wire()
 
 
@@ -96,13 +96,13 @@ def entry(channel: str, attempt: int, status: str) -> DeliveryAttempt:
     return DeliveryAttempt(channel=channel, attempt=attempt, status=status)
 
 
+@pytest.mark.behaviour(37)
 def test_counters_count_channels_not_attempts() -> None:
-    """Behaviour 37."""
     assert counters([entry("a", n, "failed") for n in range(1, 6)]) == (5, 0, 1)
 
 
+@pytest.mark.behaviour(27)
 def test_a_channel_that_succeeds_in_the_end_is_no_failure() -> None:
-    """Behaviour 27."""
     assert counters([entry("a", 1, "failed"), entry("a", 2, "success"), entry("b", 1, "timeout")]) == (3, 1, 1)
 
 
