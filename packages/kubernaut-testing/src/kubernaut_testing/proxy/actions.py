@@ -117,12 +117,22 @@ class Status:
 
 @dataclass
 class Delay:
-    """Wait ``seconds`` before the request goes on to the server; with ``after`` before its answer goes back."""
+    """Wait ``seconds`` before the request goes on to the server; with ``after`` before its answer goes back.
+
+    A request whose sender has given up meanwhile goes nowhere, unless ``late``: then it arrives all the same, as one
+    that was held up in the network does.
+    """
 
     seconds: float
     after: bool = False
+    late: bool = False
 
     async def __call__(self, request: ProxiedRequest, proceed: Proceed, active: Callable[[], bool]) -> Reply:
+        if self.late:
+            return await asyncio.shield(asyncio.ensure_future(self._wait(proceed)))
+        return await self._wait(proceed)
+
+    async def _wait(self, proceed: Proceed) -> Reply:
         if self.after:
             reply = await proceed()
             await asyncio.sleep(self.seconds)
