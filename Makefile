@@ -64,6 +64,10 @@ test-notification: control-plane ## the Notification service, with its faults an
 test-e2e-notification: control-plane ## the Notification operator as a process, end to end
 	$(BIN)/python -m pytest -m "e2e and not faults_full" services/notification
 
+.PHONY: behaviours-notification
+behaviours-notification: install ## which tests show which behaviour of the Notification service's catalogue
+	$(BIN)/python tests/behaviours.py services/notification/BEHAVIOURS.md services/notification packages --list
+
 .PHONY: test-faults-full
 test-faults-full: control-plane ## faults at production times (many minutes)
 	$(BIN)/python -m pytest -m faults_full
