@@ -65,11 +65,32 @@ class Failing:
             raise answer
 
 
+class Noting(EventRecorder):
+    """Keeps the reasons and messages of the Events that it is to record, and sends none."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.told: list[tuple[str, str]] = []
+
+    def normal(self, obj: Any, reason: str, message: str) -> None:
+        """Note it."""
+        self.told.append((reason, message))
+
+    def warning(self, obj: Any, reason: str, message: str) -> None:
+        """Note it."""
+        self.told.append((reason, message))
+
+    def of(self, reason: str) -> list[str]:
+        """The messages of the Events with this reason."""
+        return [message for told, message in self.told if told == reason]
+
+
 class Shop:
     """The controller with all that it is made of, fed by hand; it handles the one object at `key`.
 
     `routed` are the channels that routing picks now, `channel` the first of them (`add` makes more); `acting_since` is
-    since when this process acts; `requests` are what it sent, and `meddle` may change a request or its answer.
+    since when this process acts, and `may_act` whether it may; `requests` are what it sent, and `meddle` may change a
+    request or its answer; `events` and `audit` are what it told; `lanes` have two places for each receiver.
     """
 
     def __init__(self, control_plane: ControlPlane, namespace: str, *, mode: UpdateMode = "atomic") -> None:
@@ -87,11 +108,13 @@ class Shop:
         self.routed: list[str] = []
         self.channel = self.add("pager")
         self.metrics = CollectorRegistry()
+        self.events = Noting(
+            self.client, component="test", instance="test", resource=NOTIFICATION_REQUEST, clock=self.clock
+        )
+        self.audit = io.StringIO()
         reporter = Reporter(
-            EventRecorder(
-                self.client, component="test", instance="test", resource=NOTIFICATION_REQUEST, clock=self.clock
-            ),
-            AuditTrail(JsonLinesSink(LineStream(io.StringIO())), self.clock.now),
+            self.events,
+            AuditTrail(JsonLinesSink(LineStream(self.audit)), self.clock.now),
             NotificationMetrics(self.metrics),
         )
         manager = StatusManager(
@@ -118,7 +141,12 @@ class Shop:
             random=lambda: self.jitter,
         )
         self.controller = Controller(
-            PLURAL, reconciler, self.queue, clock=self.clock, metrics=ControllerMetrics(self.metrics)
+            PLURAL,
+            reconciler,
+            self.queue,
+            clock=self.clock,
+            fence=lambda: self.may_act,
+            metrics=ControllerMetrics(self.metrics),
         )
 
     def add(self, key: str) -> Failing:
