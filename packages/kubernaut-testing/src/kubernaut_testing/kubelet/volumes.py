@@ -65,6 +65,7 @@ class PodVolumes:
     token_refresh: float | None = None
     _tokens: dict[tuple[str, str], _Token] = field(default_factory=dict)
     _written: dict[str, Payload] = field(default_factory=dict)
+    _host: dict[str, Path] = field(default_factory=dict)
 
     async def sync(self, pod: Object) -> None:
         """Write what has changed; MountError if a source that is not optional is missing."""
@@ -74,6 +75,11 @@ class PodVolumes:
                 if not place.is_dir():
                     place.mkdir(parents=True)
                     place.chmod(0o777)
+                continue
+            if "hostPath" in volume:
+                self._host[name] = Path(volume["hostPath"]["path"])
+                if not self._host[name].exists():
+                    raise MountError(f'hostPath of volume "{name}" does not exist: {self._host[name]}')
                 continue
             payload = await self._payload(volume, pod)
             if self._written.get(name) != payload:
@@ -86,7 +92,7 @@ class PodVolumes:
 
     def source(self, name: str, sub_path: str = "") -> Path:
         """What to bind for a mount; with ``sub_path`` the very file or folder behind the links."""
-        place = self.folder / name
+        place = self._host.get(name, self.folder / name)
         if not sub_path:
             return place
         target = place / sub_path
