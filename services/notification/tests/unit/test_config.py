@@ -66,3 +66,23 @@ def test_an_unknown_key_is_told_with_its_nearest_neighbour() -> None:
     (warning,) = load("delivery: {slack: {timeOut: 3s}}").warnings
     assert "delivery.slack.timeOut" in warning
     assert "delivery.slack.timeout" in warning
+
+
+def test_breakers_and_concurrency_have_defaults_and_can_be_set() -> None:
+    delivery = load("").config.delivery
+    breaker = delivery.circuit_breaker
+    assert (breaker.failures, breaker.window, breaker.open_for, breaker.half_open_probes) == (3, 10, 30, 2)
+    assert (delivery.max_concurrent_channels, delivery.max_calls_per_channel) == (8, 32)
+    breaker_text = "circuitBreaker: {failures: 5, openFor: 1m, window: 2s, halfOpenProbes: 1}"
+    delivery = load(f"delivery: {{{breaker_text}, maxConcurrentChannels: 2}}").config.delivery
+    breaker = delivery.circuit_breaker
+    assert (breaker.failures, breaker.window, breaker.open_for, breaker.half_open_probes) == (5, 2, 60, 1)
+    assert delivery.max_concurrent_channels == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["circuitBreaker: {failures: 0}", "circuitBreaker: {openFor: 0s}", "maxCallsPerChannel: 0"]
+)
+def test_a_breaker_or_a_bound_of_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: delivery\."):
+        load(f"delivery: {{{text}}}")

@@ -158,3 +158,35 @@ async def test_cancellation_is_passed_on(make_nr: MakeNR, now: datetime, clock: 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_each_call_is_asked_for_right_before_it_is_made(make_nr: MakeNR, now: datetime, clock: FakeClock) -> None:
+    """A process that is replaced while it waits for one channel calls no other."""
+    first, second = Scripted(takes=1, clock=clock), Scripted()
+    may_act = True
+    entries = [Announced("first", 1, now), Announced("second", 1, now)]
+    deliverer = Deliverer(registry(first=first, second=second), clock, concurrent=1)
+    task = asyncio.create_task(deliverer.deliver(make_nr(), entries, allowed=lambda: may_act))
+    await clock.wait_for_sleepers(1)
+    may_act = False
+    await clock.advance(1)
+    assert [attempt.channel for attempt in await task] == ["first"]
+    assert second.got == []
+
+
+async def test_the_end_of_each_attempt_is_told_while_others_are_under_way(
+    make_nr: MakeNR, now: datetime, clock: FakeClock
+) -> None:
+    ended: list[str] = []
+    channels = registry(fast=Scripted(takes=1, clock=clock), slow=Scripted(takes=10, clock=clock))
+    entries = [Announced("slow", 1, now), Announced("fast", 1, now)]
+    deliverer = Deliverer(channels, clock)
+    task = asyncio.create_task(
+        deliverer.deliver(make_nr(), entries, ended=lambda attempt: ended.append(attempt.channel))
+    )
+    await clock.wait_for_sleepers(2)
+    await clock.advance(1)
+    assert (ended, task.done()) == (["fast"], False)
+    await clock.advance(9)
+    await task
+    assert ended == ["fast", "slow"]

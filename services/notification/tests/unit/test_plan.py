@@ -354,3 +354,36 @@ def test_any_outcomes_lead_to_an_end_within_the_allowed_attempts(data: st.DataOb
     _, successes, failures = counters(attempts)
     expected = "Sent" if successes == len(channels) else "PartiallySent" if successes else "Failed"
     assert (phase, successes + failures) == (expected, len(channels))
+
+
+# --- what is announced while a breaker is open --------------------------------------------------------------------
+
+
+def test_what_is_announced_is_not_due_before_its_receiver_takes_calls_again() -> None:
+    now = planned("slack:a", "slack:b", announced=[Announced("slack:a", 1, NOW), Announced("slack:b", 1, NOW)])
+    opens = NOW + timedelta(seconds=45)
+    decision = decide(now, "Sending", [made("slack:a", 1, BUSY), made("slack:b", 1, BUSY)], exact, {"slack:a": opens})
+    assert decision.announced == (
+        Announced("slack:a", 2, opens),
+        Announced("slack:b", 2, NOW + timedelta(seconds=30)),
+    )
+
+
+def test_an_attempt_that_was_held_keeps_its_number_and_waits_too() -> None:
+    now = planned("slack:a", "console", announced=[Announced("slack:a", 1, NOW), Announced("console", 1, NOW)])
+    opens = NOW + timedelta(seconds=20)
+    decision = decide(now, "Sending", [made("console", 1)], exact, {"slack:a": opens})
+    assert (decision.announced, decision.next_due) == ((Announced("slack:a", 1, opens),), opens)
+
+
+@given(seconds=st.floats(min_value=-100, max_value=1000), attempt=st.integers(min_value=1, max_value=4))
+def test_a_breaker_never_makes_an_attempt_earlier_and_revives_none_that_is_settled(
+    seconds: float, attempt: int
+) -> None:
+    opens = {"a": NOW + timedelta(seconds=seconds), "b": NOW + timedelta(seconds=seconds)}
+    earlier = [recorded("a", number, "busy") for number in range(1, attempt)]
+    now = planned("a", "b", attempts=[*earlier, recorded("b", 1, "permanent failure: no")])
+    without = decide(now, "Sending", [made("a", attempt, BUSY)], exact)
+    held = decide(now, "Sending", [made("a", attempt, BUSY)], exact, opens)
+    assert [(e.channel, e.attempt) for e in held.announced] == [(e.channel, e.attempt) for e in without.announced]
+    assert all(e.due == max(w.due, opens["a"]) for e, w in zip(held.announced, without.announced, strict=True))
