@@ -96,6 +96,19 @@ def test_a_rotated_token_is_used_by_the_next_request(tmp_path: Path) -> None:
     assert token() == "two"
 
 
+def test_a_token_that_was_refused_is_read_again_whatever_the_file_s_stamps_say(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("one")
+    stamp = path.stat()
+    token = TokenFile(path)
+    assert token() == "one"
+    path.write_text("two")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert token() == "one", "nothing shows that it changed"
+    token.forget()
+    assert token() == "two"
+
+
 def test_a_token_is_read_again_after_a_minute_even_if_its_times_lie(tmp_path: Path) -> None:
     path, now = tmp_path / "token", [0.0]
     path.write_text("one")

@@ -18,8 +18,8 @@
 | `unsent` | left in the buffer at the end |
 | `unwritable` | the line could not be written |
 
-Where a URL and `audit.file` are both set, an event of the last five kinds is first written to the file; only if that
-fails too it counts as dropped.
+Where a URL and `audit.file` are both set, events that are `full`, `rejected` or `unsent` are written to the file and
+count as `written` too; only if that fails they are dropped.
 """
 
 from __future__ import annotations

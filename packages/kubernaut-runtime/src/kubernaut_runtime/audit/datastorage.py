@@ -261,7 +261,7 @@ class DataStorageSink:
             self._succeeded()
             return 0.0
         if answer.code in REFUSED:
-            self._failures = 0
+            self._succeeded()
             if len(batch) > 1:
                 self._halve(len(batch))
             else:
