@@ -28,6 +28,15 @@ class Entering:
     wait: float = 0.0
 
 
+Instant = tuple[datetime, float]
+"""One moment by the wall clock and by the monotonic one."""
+
+
+def instant(clock: Clock) -> Instant:
+    """This moment. Take it before the write that announces: the wall clock may be set while that is under way."""
+    return clock.now(), clock.monotonic()
+
+
 @dataclass(slots=True)
 class Memory:
     """The memory of one object, by its uid.
@@ -44,14 +53,14 @@ class Memory:
     announced: frozenset[Announced] = frozenset()
     begun: frozenset[Announced] = frozenset()
     results: DeliveryResult | None = None
-    announced_at: tuple[datetime, float] | None = None
+    announced_at: Instant | None = None
     entering: Entering | None = None
     told_openings: dict[str, int] = field(default_factory=dict)
 
-    def announce(self, entries: Sequence[Announced], clock: Clock) -> None:
-        """The write that announces `entries`, and nothing else, is stored."""
+    def announce(self, entries: Sequence[Announced], at: Instant) -> None:
+        """The write that announces `entries`, and nothing else, is stored; their due times were computed `at`."""
         self.announced = frozenset(entries)
-        self.announced_at = (clock.now(), clock.monotonic())
+        self.announced_at = at
 
     def now(self, clock: Clock) -> datetime:
         """The time to compare due times with: the wall clock's, as it was set when they were announced."""

@@ -26,7 +26,7 @@ from .conditions import DELIVERING, announced_in, conditions_for
 from .delivery.announcement import Announced
 from .delivery.plan import Decision, Plan, RetryPolicy, decide, plan
 from .delivery.result import Attempt
-from .memory import Entering, Memories, Memory
+from .memory import Entering, Memories, Memory, instant
 from .phases import PENDING, RETRYING, SENDING, TERMINAL
 from .reporting import Reporter
 from .routing.router import Resolution
@@ -110,12 +110,12 @@ class NotificationReconciler:
             return await self._conclude(nr, resolution, decide(planned, PENDING), ())
         conditions = self._conditions(nr, SENDING, resolution, planned.announced)
         memory = self._memories.of(nr)
-        memory.entering = Entering(SENDING)
+        memory.entering, at = Entering(SENDING), instant(self._clock)
         update = await self._status.transition_to_sending(nr, conditions)
         if not update.ok:
             memory.entering = None
             return DONE
-        memory.announce(planned.announced, self._clock)
+        memory.announce(planned.announced, at)
         self._tell(nr, memory)
         return AGAIN
 
@@ -162,18 +162,19 @@ class NotificationReconciler:
         """Commit what the pass found out: attempts, phase, and what is announced next; one write."""
         conditions = self._conditions(nr, decision.phase, resolution, decision.announced)
         memory = self._memories.of(nr)
-        wait = self._seconds_until(decision.next_due)
+        wait, at = self._seconds_until(decision.next_due), instant(self._clock)
         memory.entering = Entering(decision.phase, decision.message, wait) if decision.changed else None
         update = await self._status.conclude(nr, decision, attempts, conditions)
         memory.results = None
         if not update.ok:
             memory.entering = None
             return DONE
-        memory.announce(decision.announced, self._clock)
+        memory.announce(decision.announced, at)
         self._report.scheduled(attempts, decision.announced)
         self._tell(nr, memory)
         self._report.seen(update.object)
-        return Result(requeue_after=self._seconds_until(decision.next_due)) if decision.next_due else DONE
+        spent = self._clock.monotonic() - at[1]  # not by the wall clock, which may have been set meanwhile
+        return Result(requeue_after=max(0.0, wait - spent)) if decision.next_due else DONE
 
     def _tell(self, nr: NotificationRequest, memory: Memory) -> None:
         """The write that brings the phase of `memory.entering` is stored: tell of it, once."""

@@ -128,7 +128,9 @@ class NotificationStatus:
         def change(fresh: NotificationRequest) -> None:
             recorded = fresh.status.delivery_attempts
             if not any((old.channel, old.attempt) == (entry.channel, entry.attempt) for old in recorded):
-                fresh.status.delivery_attempts = [*recorded, entry]
+                earlier = [old.timestamp for old in recorded if old.channel == entry.channel]
+                at = _not_before(entry.timestamp, fresh, *earlier)
+                fresh.status.delivery_attempts = [*recorded, entry.model_copy(update={"timestamp": at})]
             total, successful, failed = counters(fresh.status.delivery_attempts)
             fresh.status.total_attempts = total
             fresh.status.successful_deliveries = successful
@@ -148,16 +150,23 @@ class NotificationStatus:
         def change(fresh: NotificationRequest) -> None:
             status = fresh.status
             if status.phase != phase:
+                at = _not_before(now, fresh, *(attempt.timestamp for attempt in status.delivery_attempts))
                 status.phase, status.reason, status.message = phase, reason, message
                 if phase == PENDING:
-                    status.queued_at = status.queued_at or now
+                    status.queued_at = status.queued_at or at
                 if phase == SENDING:
-                    status.processing_started_at = status.processing_started_at or now
+                    status.processing_started_at = status.processing_started_at or at
                 if phase in TERMINAL:
-                    status.completion_time = max(now, status.queued_at or now, status.processing_started_at or now)
+                    status.completion_time = at
             latest = [condition.to_wire() for condition in status.conditions]
             merged = merge_conditions(before, after, latest, owned=OWNED_CONDITIONS)
             status.conditions = [Condition.model_validate(condition) for condition in merged]
             status.observed_generation = fresh.metadata.generation
 
         return change
+
+
+def _not_before(time: datetime | None, nr: NotificationRequest, *others: datetime | None) -> datetime | None:
+    """`time`, but not before what the object has seen already: a wall clock may be set back, or run behind."""
+    seen = (time, nr.metadata.creation_timestamp, nr.status.queued_at, nr.status.processing_started_at, *others)
+    return max((moment for moment in seen if moment is not None), default=None)

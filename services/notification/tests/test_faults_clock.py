@@ -1,0 +1,111 @@
+"""A wall clock that is set forward or back, and a call that comes too late: the controller in this process.
+
+Waits that a jump does not touch are in test_waits.py; here it is what the jump leaves in the object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from scenarios.in_process import Shop
+from scenarios.notification import CONTRACT, PLURAL, PROGRAM
+
+from kubernaut_runtime import Connection
+from kubernaut_testing.invariants import assert_invariants
+from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.proxy import FaultProxy, Rule
+from kubernaut_testing.proxy.actions import Delay
+from kubernaut_testing.waiting import eventually_async
+
+HOUR = 3600
+BUSY, DONE = "busy", None
+
+
+def transition_times(ledger: RequestLedger, ref: str) -> dict[str, list[str]]:
+    """Per condition type, lastTransitionTime in each stored version."""
+    found: dict[str, list[str]] = {}
+    for version in ledger.history(ref):
+        for condition in version.status.get("conditions") or ():
+            found.setdefault(condition["type"], []).append(condition["lastTransitionTime"])
+    return found
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+async def test_times_in_an_object_never_go_backwards_whenever_the_clock_jumps(
+    after: int, hours: int, shop: Shop, ledger: RequestLedger
+) -> None:
+    """Fault 22: between acceptance and sending, during an attempt, and while it waits for the next one."""
+    shop.channel.answers = [*shop.channel.answers, DONE]
+    send, writes = shop.meddle, 0
+
+    async def jump_after(request: Any, inner: Any) -> Any:
+        nonlocal writes
+        answer = await send(request, inner)
+        writes += request.verb == "patch"
+        if writes == after and request.verb == "patch":
+            shop.clock.jump(hours * HOUR)
+        return answer
+
+    if after == 0:
+        shop.clock.jump(hours * HOUR * (hours > 0))  # an object is not accepted before it was created
+    shop.meddle = jump_after
+    shop.create()
+    await shop.attempted(1)
+    await shop.clock.advance(30)
+    await shop.attempted(2)
+    assert shop.status["phase"] == "Sent"
+    assert shop.channel.calls == [0, 30], "and no wait is longer or shorter"
+    ref = f"{PLURAL}/{shop.namespace}/one"
+    assert_invariants(ledger, ref, CONTRACT)
+    for kind, times in transition_times(ledger, ref).items():
+        assert all(earlier <= later for earlier, later in pairwise(times)), (kind, times)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_jump_brings_no_mass_of_attempts(hours: int, shop: Shop, ledger: RequestLedger) -> None:
+    """Fault 22: ten channels wait, each for its own time; the jump makes none of them due."""
+    channels = [shop.channel, *(shop.add(f"pager-{number}") for number in range(9))]
+    shop.create()
+    await shop.attempted(10)
+    shop.clock.jump(hours * HOUR)
+    for _ in range(3):
+        shop.queue.add(shop.key)
+        await shop.idle()
+    assert [len(channel.calls) for channel in channels] == [1] * 10
+    await shop.clock.advance(29)
+    await shop.idle()
+    assert [len(channel.calls) for channel in channels] == [1] * 10
+    await shop.clock.advance(1)
+    await shop.attempted(20)
+    assert [channel.calls for channel in channels] == [[0, 30]] * 10
+    assert_invariants(ledger, f"{PLURAL}/{shop.namespace}/one", CONTRACT)
+
+
+@pytest.mark.parametrize("index", [1, 2, 3])
+async def test_a_write_that_arrives_after_it_was_given_up_changes_nothing(
+    index: int, shop: Shop, ledger: RequestLedger, fault_proxy: FaultProxy
+) -> None:
+    """Fault 13, with a timeout of half a second for a call: the late one is refused, whatever came in between."""
+    shop.channel.answers = [DONE]
+    await shop.client.close()
+    through = fault_proxy.kubeconfig_for(shop.control_plane.kubeconfig)
+    shop.client = Connection.from_kubeconfig(through).client(f"{PROGRAM}/in-process", timeout=0.5)
+    fault_proxy.add(Rule(Delay(2, late=True), verb="patch", subresource="status", nth=index))
+    shop.create()
+    await eventually_async(lambda: shop.queue.failures(shop.key) == 1)
+    await shop.clock.advance(60)  # the queue's wait after a failure
+    await shop.attempted(1)
+    assert shop.status["phase"] == "Sent"
+
+    def codes() -> list[int]:
+        ledger.settle()
+        writes = ledger.entries(f"{PLURAL}/{shop.namespace}/one", user_agent=PROGRAM, verb="patch")
+        return [entry.code for entry in writes]
+
+    await eventually_async(lambda: asyncio.to_thread(lambda: codes() == [200, 200, 200, 409]))
+    assert shop.channel.calls[1:] == [], "what was delivered is kept, not sent again"
+    assert_invariants(ledger, f"{PLURAL}/{shop.namespace}/one", CONTRACT)
