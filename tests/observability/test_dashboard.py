@@ -1,0 +1,55 @@
+"""The dashboard as a document: Grafana can load it, panels do not overlap, every query follows the variables."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+Dashboard = dict[str, Any]
+
+
+def shown(dashboard: Dashboard) -> list[dict[str, Any]]:
+    """The panels that are not mere row titles."""
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def test_it_has_the_rows_that_an_operator_asks_for(dashboard: Dashboard) -> None:
+    rows = [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"]
+    assert rows == ["Notifications", "API server", "Backoff", "Deliveries", "Process"]
+
+
+def test_it_is_found_by_its_uid_and_chooses_its_data_source_by_a_variable(dashboard: Dashboard) -> None:
+    assert (dashboard["uid"], dashboard["title"]) == ("kubernaut-notification", "Kubernaut Notification")
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    assert list(variables) == ["datasource", "namespace", "job"]
+    assert variables["datasource"]["type"] == "datasource"
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    assert [variables[name]["datasource"] for name in ("namespace", "job")] == [source, source]
+    for panel in shown(dashboard):
+        assert panel["datasource"] == source, panel["title"]
+        assert [target["datasource"] for target in panel["targets"]] == [source] * len(panel["targets"])
+
+
+def test_panels_have_ids_titles_and_places_of_their_own(dashboard: Dashboard) -> None:
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    titles = [panel["title"] for panel in shown(dashboard)]
+    assert len(set(titles)) == len(titles)
+
+    def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        return not (beside or above)
+
+    for one, other in itertools.combinations(panels, 2):
+        assert not overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+    assert [panel["title"] for panel in panels if panel["gridPos"]["x"] + panel["gridPos"]["w"] > 24] == []
+
+
+def test_every_query_is_about_the_chosen_namespace_and_job(dashboard: Dashboard) -> None:
+    for panel in shown(dashboard):
+        refs = [target["refId"] for target in panel["targets"]]
+        assert len(set(refs)) == len(refs) > 0
+        for target in panel["targets"]:
+            assert 'namespace=~"$namespace",job=~"$job"' in target["expr"], panel["title"]
+            assert target["legendFormat"], panel["title"]
