@@ -7,14 +7,16 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubernaut_testing import eventually, stays
+from kubernaut_testing import FaultProxy, Rule, eventually, stays
 from kubernaut_testing.cluster import Cluster
 from kubernaut_testing.kubelet import Settings
+from kubernaut_testing.proxy import Status
 
 from .tiny_pods import Pods
 
@@ -162,11 +164,18 @@ def test_a_container_that_keeps_failing_waits_longer_each_time(pods: Pods, monke
 
 
 def test_a_container_that_is_killed_from_outside_is_restarted(pods: Pods) -> None:
-    name = pods.ready(pods.create("victim"))
+    name = pods.ready(pods.create("victim", args=["first", "words"]))
     pods.cluster.kubelet.kill(pods.namespace, name, signal.SIGKILL)
     eventually(lambda: pods.container(name)["restartCount"] == 1)
     assert pods.container(name)["lastState"]["terminated"]["exitCode"] == 137
     pods.ready(name)
+    path = f"/api/v1/namespaces/{pods.namespace}/pods/{name}/log"
+    for query in ("", "?previous=true", "?tailLines=1"):
+        assert pods.cluster.api.request("GET", path + query) == "hello first words\n"
+    with ThreadPoolExecutor() as pool:
+        following = pool.submit(pods.cluster.api.request, "GET", f"{path}?follow=true")
+        pods.delete(name)
+        assert following.result(timeout=10) == "hello first words\ntold to stop\n"
 
 
 def test_init_containers_run_in_order_before_the_rest(pods: Pods) -> None:
@@ -291,6 +300,33 @@ def test_the_kubelet_outlives_a_restart_of_the_api_server(cluster: Cluster, pods
     assert pods.container(before)["restartCount"] == 0
     pods.delete(before)
     eventually(lambda: pods.gone(before), timeout=20)
+
+
+def test_a_pod_talks_to_the_api_server_through_a_proxy(
+    cluster: Cluster, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/api/v1/namespaces/{pods.namespace}/configmaps/kube-root-ca.crt"
+    cluster.control_plane.service_account(
+        pods.namespace, "reader", rules=[{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]
+    )
+    with FaultProxy(cluster.control_plane) as proxy:
+        monkeypatch.setattr(cluster.kubelet, "settings", Settings(api=proxy))
+        name = pods.ready(pods.create("routed", pod={"serviceAccountName": "reader"}))
+        assert pods.call(name, "ask_api", path=path) == 200
+        proxy.add(Rule(Status(503), resource="configmaps"))
+        assert pods.call(name, "ask_api", path=path) == 503
+
+
+def test_services_over_pods_make_no_trouble(cluster: Cluster, pods: Pods) -> None:
+    """The API refuses loopback addresses as endpoints; the controllers that would try for ever are off."""
+    meta = {"namespace": pods.namespace, "name": "tiny"}
+    spec = {"selector": {"app": "tiny"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+    name = pods.ready(pods.create("served"))
+    label = {"metadata": {"labels": {"app": "tiny"}}}
+    cluster.api.patch("v1", "Pod", pods.namespace, name, label)
+    stays(lambda: pods.events("tiny"), seconds=1.5)
+    assert pods.events("tiny") == []
 
 
 def test_no_container_survives_a_kubelet_that_is_killed(cluster: Cluster, pods: Pods, tmp_path: Path) -> None:

@@ -209,3 +209,26 @@ def test_an_image_is_known_by_the_last_part_of_its_name(name: str) -> None:
 def test_a_whole_image_name_goes_before_its_last_part() -> None:
     images = {"app": ["one"], "example.com/app": ["two"]}
     assert find_image(images, "example.com/app:1") == Image(("two",))
+
+
+def test_a_mount_inside_a_config_mount_survives_the_config_s_change(pods: Pods) -> None:
+    pods.source("ConfigMap", "outer", a="one")
+    pods.source("Secret", "inner", b="two")
+    volumes = [
+        {"name": "inner", "secret": {"secretName": "inner"}},
+        {"name": "outer", "configMap": {"name": "outer"}},
+        {"name": "space", "emptyDir": {}},
+    ]
+    mounts = [
+        {"name": "inner", "mountPath": "/etc/app/inner", "readOnly": True},
+        {"name": "outer", "mountPath": "/etc/app"},
+        {"name": "space", "mountPath": "/etc/app/deep/space"},
+    ]
+    name = pods.ready(pods.create("nested", volumeMounts=mounts, pod={"volumes": volumes}))
+    assert pods.call(name, "read", path="/etc/app/inner/b") == "two"
+    assert pods.call(name, "write", path="/etc/app/deep/space/file") == "ok"
+    pods.source("ConfigMap", "outer", a="three")
+    eventually(lambda: pods.call(name, "read", path="/etc/app/a") == "three", timeout=3)
+    assert pods.call(name, "read", path="/etc/app/inner/b") == "two"
+    pods.source("Secret", "inner", b="four")
+    eventually(lambda: pods.call(name, "read", path="/etc/app/inner/b") == "four", timeout=3)

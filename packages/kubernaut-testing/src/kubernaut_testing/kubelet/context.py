@@ -9,13 +9,16 @@ import uuid
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from kubernaut_testing.children import Children
 from kubernaut_testing.kubelet.api import KUBELET_AGENT, KubeApi, Object
 from kubernaut_testing.kubelet.fields import NodeFacts
 from kubernaut_testing.kubelet.images import Image
 
-__all__ = ["Context", "Settings", "now"]
+__all__ = ["ApiRoute", "Context", "Settings", "now"]
+
+_ROOT_CA = "kube-root-ca.crt"
 
 _LOG = logging.getLogger("kubernaut_testing.kubelet")
 
@@ -23,6 +26,18 @@ _LOG = logging.getLogger("kubernaut_testing.kubelet")
 def now() -> str:
     """The time as the API writes it: RFC 3339, UTC, whole seconds."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class ApiRoute(Protocol):
+    """A way to the API server; a ``ControlPlane`` and a ``FaultProxy`` are such."""
+
+    @property
+    def url(self) -> str:
+        """``https://host:port``."""
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The authority (PEM) that pods must trust there, in place of the cluster's own."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +50,14 @@ class Settings:
         token_refresh: renew projected tokens after so many seconds; None is 80 % of their life.
         probe_speedup: divides the probes' delays and periods, not their timeouts and thresholds.
         hosts: further host names that pods can resolve, name -> address (there is no DNS).
+        api: another way to the API server, such as a ``FaultProxy``; None is the server itself.
     """
 
     restart_backoff: tuple[float, float] = (0.5, 10.0)
     token_refresh: float | None = None
     probe_speedup: float = 1.0
     hosts: Mapping[str, str] = field(default_factory=dict)
+    api: ApiRoute | None = None
 
 
 @dataclass
@@ -50,11 +67,12 @@ class Context:
     Attributes:
         api: the API server.
         children: owns every container.
-        folder: for logs and volumes.
+        folder: for logs.
+        volumes: for the volumes, private and temporary: they hold Secrets.
         images: what is "in the registry".
         node_name: the node.
         node: its resources.
-        server: host and port at which pods reach the API server.
+        url: of the API server.
         settings: gives the settings of this moment.
         objects: ConfigMaps and Secrets by (kind, namespace, name).
     """
@@ -62,10 +80,11 @@ class Context:
     api: KubeApi
     children: Children
     folder: Path
+    volumes: Path
     images: MutableMapping[str, Image | Sequence[str]]
     node_name: str
     node: NodeFacts
-    server: tuple[str, int]
+    url: str
     settings: Callable[[], Settings]
     objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
     _told: set[tuple[str, str, str]] = field(default_factory=set)
@@ -73,7 +92,21 @@ class Context:
 
     def finder(self, namespace: str) -> Callable[[str, str], Object | None]:
         """A lookup of ("ConfigMap" | "Secret", name) in a namespace."""
-        return lambda kind, name: self.objects.get((kind, namespace, name))
+
+        def find(kind: str, name: str) -> Object | None:
+            found = self.objects.get((kind, namespace, name))
+            route = self.settings().api
+            if found and route and route.ca_file and (kind, name) == ("ConfigMap", _ROOT_CA):
+                return {**found, "data": {"ca.crt": route.ca_file.read_text()}}
+            return found
+
+        return find
+
+    def server(self) -> tuple[str, str]:
+        """Host and port at which pods reach the API server."""
+        route = self.settings().api
+        host, _, port = (route.url if route else self.url).removeprefix("https://").rpartition(":")
+        return host, port
 
     def event(self, pod: Object, kind: str, reason: str, message: str) -> None:
         """Record an Event ("Normal" | "Warning") on a pod, once per reason and message; never waits, never fails."""

@@ -19,6 +19,7 @@ from kubernaut_testing.kubelet.context import Context, Settings
 from kubernaut_testing.kubelet.images import Image
 from kubernaut_testing.kubelet.pod import PodWorker
 from kubernaut_testing.kubelet.sandbox import isolation_available
+from kubernaut_testing.kubelet.server import LogServer
 from kubernaut_testing.loopthread import LoopThread
 
 __all__ = ["LocalKubelet"]
@@ -56,6 +57,7 @@ class LocalKubelet:
         self._loop: LoopThread | None = None
         self._children: Children | None = None
         self._context: Context | None = None
+        self._server: LogServer | None = None
         self._workers: dict[str, PodWorker] = {}
         self._names: dict[tuple[str, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -99,20 +101,23 @@ class LocalKubelet:
         assert self._children is not None
         plane = self.control_plane
         api = KubeApi(plane.url, plane.admin_token, plane.ca_file)
-        host, _, port = plane.url.removeprefix("https://").rpartition(":")
         folder = self._folder or self._children.folder / "pods"
         self._context = context = Context(
             api=api,
             children=self._children,
             folder=folder,
+            volumes=self._children.folder / "volumes",
             images=self.images,
             node_name=self.node_name,
             node=node.capacity(),
-            server=(host, int(port)),
+            url=plane.url,
             settings=lambda: self.settings,
         )
         self._scheduler = node.Scheduler(context)
-        await node.register(api, self.node_name, context.node)
+        self._server = LogServer(
+            lambda namespace, pod, name: self._worker(namespace, pod).container(name), self._children.folder
+        )
+        await node.register(api, self.node_name, context.node, await self._server.start())
         follows: Mapping[str, Callable[[str, Object], None]] = {
             f"/api/v1/nodes?fieldSelector=metadata.name%3D{self.node_name}": self._node_event,
             "/api/v1/configmaps": lambda kind, item: self._source_event("ConfigMap", kind, item),
@@ -129,6 +134,8 @@ class LocalKubelet:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.stop()
         if self._context is not None:
             await self._context.api.close()
 

@@ -25,8 +25,8 @@ def capacity() -> NodeFacts:
     return NodeFacts(cpu=str(os.cpu_count() or 1), memory=f"{memory}Ki", pods="250")
 
 
-async def register(api: KubeApi, name: str, node: NodeFacts) -> None:
-    """Create the Node if it is missing, and make it Ready."""
+async def register(api: KubeApi, name: str, node: NodeFacts, port: int) -> None:
+    """Create the Node if it is missing, and make it Ready; ``port`` is where it serves logs."""
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch}
     try:
@@ -38,7 +38,8 @@ async def register(api: KubeApi, name: str, node: NodeFacts) -> None:
     status: dict[str, Any] = {
         "capacity": dict(node),
         "allocatable": dict(node),
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
         "conditions": [{**ready, "lastHeartbeatTime": now(), "lastTransitionTime": now()}],
         "nodeInfo": {"operatingSystem": "linux", "architecture": arch, "kubeletVersion": KUBELET_AGENT},
     }

@@ -43,7 +43,7 @@ class PodWorker:
         self.folder = context.folder / f"{meta['namespace']}_{meta['name']}_{meta['uid'][:8]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.volumes = PodVolumes(
-            self.folder / "volumes",
+            context.volumes / meta["uid"],
             context.finder(meta["namespace"]),
             context.api,
             context.node,
@@ -120,7 +120,7 @@ class PodWorker:
                 task.cancel()
             for sidecar in self._sidecars:
                 sidecar.cancel()
-            shutil.rmtree(self.folder / "volumes", ignore_errors=True)
+            shutil.rmtree(self.volumes.folder, ignore_errors=True)
 
     async def _guarded(self, part: Any) -> None:
         try:

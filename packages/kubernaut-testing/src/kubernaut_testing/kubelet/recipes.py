@@ -85,15 +85,15 @@ def termination_log(folder: Path, container: str) -> Path:
 
 
 def _base_environment(pod: Object, image: Image, context: Context, address: str) -> dict[str, str]:
-    host, port = context.server
+    host, port = context.server()
     return {
         "PATH": DEFAULT_PATH,
         "HOME": "/",
         **image.env,
         "HOSTNAME": pod["metadata"]["name"],
         "KUBERNETES_SERVICE_HOST": host,
-        "KUBERNETES_SERVICE_PORT": str(port),
-        "KUBERNETES_SERVICE_PORT_HTTPS": str(port),
+        "KUBERNETES_SERVICE_PORT": port,
+        "KUBERNETES_SERVICE_PORT_HTTPS": port,
         # The network is shared: a program that listened on all addresses would take the port from its siblings.
         "KUBERNAUT_BIND_HOST": address,
     }
