@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kubernaut_runtime.backoff import Backoff
-from kubernaut_runtime.controller import AWAY_PER_WORKER, Controller, ControllerMetrics, Result, leave_worker
+from kubernaut_runtime.controller import Controller, ControllerMetrics, Result, leave_worker
 from kubernaut_runtime.queue import LOW, WorkQueue
 from kubernaut_status import ConflictError, ObjectKey, TooManyRequestsError
 from kubernaut_testing.clock import FakeClock
@@ -318,6 +318,9 @@ async def test_a_drain_of_an_idle_controller_ends_its_run_without_an_error(clock
     await asyncio.wait_for(running, 1)
 
 
+AT_MOST = 10
+
+
 class Leaving(Passes):
     """A reconciler whose passes over keys that begin with "a" leave their workers before they wait."""
 
@@ -327,7 +330,7 @@ class Leaving(Passes):
 
     async def reconcile(self, key):
         if key.name.startswith("a"):
-            self.left.append(leave_worker())
+            self.left.append(leave_worker(at_most=AT_MOST))
         return await super().reconcile(key)
 
 
@@ -367,20 +370,20 @@ async def test_a_pass_that_left_its_worker_goes_on_and_the_worker_takes_the_next
 async def test_no_more_passes_leave_than_the_bound_allows_and_workers_come_back_one_for_one(
     start_leaving, queue, leaving, clock
 ):
-    keys = [ObjectKey("ns", f"a{number}") for number in range(AWAY_PER_WORKER + 3)]
+    keys = [ObjectKey("ns", f"a{number}") for number in range(AT_MOST + 3)]
     gates = {key: asyncio.Event() for key in keys}
     leaving.script.update(gates)
     for key in keys:
         queue.add(key)
     await clock.advance(0)
-    assert leaving.left == [True] * AWAY_PER_WORKER + [False], "the next one kept the only worker"
+    assert leaving.left == [True] * AT_MOST + [False], "the next one kept the only worker"
     gates[keys[0]].set()
     await clock.advance(0)
-    assert len(leaving.calls) == AWAY_PER_WORKER + 1, "one that is away holds no worker that it could give back"
-    gates[keys[AWAY_PER_WORKER]].set()
+    assert len(leaving.calls) == AT_MOST + 1, "one that is away holds no worker that it could give back"
+    gates[keys[AT_MOST]].set()
     await clock.advance(0)
-    assert leaving.left[AWAY_PER_WORKER:] == [False, True, False]
-    assert leaving.active == AWAY_PER_WORKER + 1
+    assert leaving.left[AT_MOST:] == [False, True, False]
+    assert leaving.active == AT_MOST + 1
 
 
 async def test_a_lost_lease_and_a_drain_hold_for_passes_that_are_away(start_leaving, queue, leaving, clock):

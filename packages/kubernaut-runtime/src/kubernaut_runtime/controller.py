@@ -11,8 +11,8 @@ absorbs the echo of its own write, so `requeue_after` is what happens next.
   know yet that it was replaced. The queue keeps and dedupes what comes meanwhile.
 * A pass that waits for somebody else for long (a receiver, a busy server) may `leave_worker`: it goes on beside the
   workers, and its worker takes the next key. Its key stays its own, and `drain` and `abandon` hold for it as for any
-  other. At most `AWAY_PER_WORKER` passes for each worker are away at once; beyond that a pass keeps its worker, which
-  bounds what the process holds in memory.
+  other. Only so many are away at once; beyond that a pass keeps its worker, which bounds what the process holds in
+  memory.
 * `drain` ends the work in order: no new pass, running ones get their time, then they are cancelled. A
   cancelled pass gives its key back; restart plus the stored status are enough to go on.
 """
@@ -39,19 +39,19 @@ logger = logging.getLogger(__name__)
 _CONFLICTS = (ConflictError, ConflictsExhaustedError)
 _FENCE_RETRY = 1.0
 
-AWAY_PER_WORKER = 10
-"""Passes that may be away from their workers at once, for each worker."""
+AWAY = 100
+"""Passes that may be away from their workers at once, where the caller of `leave_worker` does not say."""
 
-_leave: ContextVar[Callable[[], bool]] = ContextVar("leave_worker")
+_leave: ContextVar[Callable[[int], bool]] = ContextVar("leave_worker")
 
 
-def leave_worker() -> bool:
+def leave_worker(at_most: int = AWAY) -> bool:
     """Let the pass that this is called in go on without its worker, for good; call it before a long wait.
 
-    Returns whether the pass holds no worker now: False if too many are away already, or outside of a pass.
+    Returns whether the pass holds no worker now: False if `at_most` are away already, or outside of a pass.
     """
     leave = _leave.get(None)
-    return leave is not None and leave()
+    return leave is not None and leave(at_most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,6 @@ class Controller:
         self._running: dict[asyncio.Task[None], ObjectKey] = {}
         self._begun: set[asyncio.Task[None]] = set()
         self._away: set[asyncio.Task[None]] = set()
-        self._may_be_away = workers * AWAY_PER_WORKER
 
     @property
     def running(self) -> frozenset[ObjectKey]:
@@ -213,10 +212,10 @@ class Controller:
         else:
             self._slots.release()
 
-    def _leave_worker(self, task: asyncio.Task[None]) -> bool:
+    def _leave_worker(self, task: asyncio.Task[None], at_most: int) -> bool:
         if task in self._away:
             return True
-        if task not in self._running or len(self._away) >= self._may_be_away:
+        if task not in self._running or len(self._away) >= at_most:
             return False
         self._away.add(task)
         self._slots.release()

@@ -24,6 +24,9 @@ from .memory import Memory
 from .priority import urgency
 from .reporting import Reporter
 
+MAX_AWAY = 1000
+"""Passes that may wait for receivers at once, all together; each receiver has far fewer places."""
+
 
 class Objects(Protocol):
     """Where the newest version of an object is found."""
@@ -87,7 +90,7 @@ class Sender:
             if memory.outcome_unknown(entry):
                 self._report.outcome_unknown(nr, entry)
         if any(is_remote(entry.channel) for entry in entries):
-            leave_worker()
+            leave_worker(MAX_AWAY)
         memory.begun = frozenset(entries)
         try:
             attempts = await self._deliverer.deliver(
