@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kubernaut_testing.clock import FakeClock as FakeClock
+    from kubernaut_testing.cluster import Cluster as Cluster
     from kubernaut_testing.controlplane import ControlPlane as ControlPlane
     from kubernaut_testing.crash import CrashSweep as CrashSweep
     from kubernaut_testing.datastorage import DataStorage as DataStorage
     from kubernaut_testing.invariants import Contract as Contract
     from kubernaut_testing.invariants import assert_invariants as assert_invariants
     from kubernaut_testing.invariants import assert_quiet as assert_quiet
+    from kubernaut_testing.kubelet import LocalKubelet as LocalKubelet
     from kubernaut_testing.ledger import RequestLedger as RequestLedger
     from kubernaut_testing.process import OperatorProcess as OperatorProcess
     from kubernaut_testing.proxy import FaultProxy as FaultProxy
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Answer": "receivers",
+    "Cluster": "cluster",
     "Contract": "invariants",
     "ControlPlane": "controlplane",
     "CrashSweep": "crash",
     "DataStorage": "datastorage",
     "FakeClock": "clock",
     "FaultProxy": "proxy",
+    "LocalKubelet": "kubelet",
     "OperatorProcess": "process",
     "RequestLedger": "ledger",
     "Rule": "proxy",
@@ -52,12 +56,14 @@ _HOME = {
 
 __all__ = [
     "Answer",
+    "Cluster",
     "Contract",
     "ControlPlane",
     "CrashSweep",
     "DataStorage",
     "FakeClock",
     "FaultProxy",
+    "LocalKubelet",
     "OperatorProcess",
     "RequestLedger",
     "Rule",
