@@ -84,6 +84,24 @@ def test_another_name_changes_every_name_and_the_selectors(render: Any) -> None:
     assert used == {"second-controller-config", "second-routing-config", "inter-service-ca"}
 
 
+def test_names_that_yaml_takes_for_something_else_stay_names(render: Any) -> None:
+    objects = render(
+        release="n",
+        fullnameOverride="123",
+        slack={"secretName": "1e3", "secretKey": "on"},
+        serviceAccount={"name": "0x1"},
+        routing={"existingConfigMap": "007"},
+        tls={"caConfigMap": "1.5", "caKey": "null"},
+    )
+    assert objects["Deployment", "123"]["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "n"
+    spec = pod_spec(objects, "123")
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    secret = volumes["credentials"]["projected"]["sources"][0]["secret"]
+    assert (secret["name"], secret["items"][0]["key"], spec["serviceAccountName"]) == ("1e3", "on", "0x1")
+    assert volumes["routing"]["configMap"]["name"] == "007"
+    assert (volumes["tls-ca"]["configMap"]["name"], volumes["config"]["configMap"]["name"]) == ("1.5", "123-config")
+
+
 def test_every_object_has_the_common_labels_and_the_namespace(render: Any) -> None:
     for (kind, name), thing in render(EVERYTHING).items():
         labels = thing["metadata"]["labels"]

@@ -21,7 +21,7 @@ for `helm upgrade --install --take-ownership`.
 
 {{- define "kubernaut.crdLabels" -}}
 app.kubernetes.io/part-of: kubernaut
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 
 {{/* Who else owns a CRD of the cluster, in words; empty if it is this release's or is not there. Takes (list $ name). */}}

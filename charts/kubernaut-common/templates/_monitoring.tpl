@@ -21,13 +21,13 @@ spec:
 {{- define "kubernaut.endpoint" -}}
 - port: metrics
   path: /metrics
-  interval: {{ .monitor.interval }}
+  interval: {{ .monitor.interval | quote }}
   {{- with .monitor.scrapeTimeout }}
-  scrapeTimeout: {{ . }}
+  scrapeTimeout: {{ . | quote }}
   {{- end }}
   relabelings:
     - targetLabel: job
-      replacement: {{ .root.Chart.Name }}
+      replacement: {{ .root.Chart.Name | quote }}
     {{- with .monitor.relabelings }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -6,7 +6,7 @@ podLabels:
   control-plane: controller-manager
 configDir: /etc/notification
 configFile: config.yaml
-configMapName: {{ include "kubernaut.fullname" . }}-config
+configMapName: "{{ include "kubernaut.fullname" . }}-config"
 config:
   {{- toYaml $config | nindent 2 }}
 env:
@@ -17,20 +17,20 @@ volumeMounts:
     mountPath: /etc/notification-routing
     readOnly: true
   - name: credentials
-    mountPath: {{ $config.delivery.credentials.dir }}
+    mountPath: {{ $config.delivery.credentials.dir | quote }}
     readOnly: true
   {{- with $config.delivery.file.outputDir }}
   - name: output
-    mountPath: {{ . }}
+    mountPath: {{ . | quote }}
   {{- end }}
   {{- with include "notification.auditFolder" $config }}
   - name: audit
-    mountPath: {{ . }}
+    mountPath: {{ . | quote }}
   {{- end }}
 volumes:
   - name: routing
     configMap:
-      name: {{ .Values.routing.existingConfigMap | default (include "notification.routingName" .) }}
+      name: {{ .Values.routing.existingConfigMap | default (include "notification.routingName" .) | quote }}
   - name: credentials
     {{- include "notification.credentials" . | nindent 4 }}
   {{- if $config.delivery.file.outputDir }}
@@ -101,11 +101,11 @@ projected:
   sources:
     {{- range $all }}
     - secret:
-        name: {{ .secretName }}
+        name: {{ .secretName | quote }}
         optional: {{ .optional | default false }}
         items:
-          - key: {{ .secretKey | default "webhook-url" }}
-            path: {{ .name }}
+          - key: {{ .secretKey | default "webhook-url" | quote }}
+            path: {{ .name | quote }}
     {{- end }}
 {{- else -}}
 emptyDir: {}
@@ -127,7 +127,7 @@ receivers:
   - name: slack-and-console
     slackConfigs:
       - channel: {{ .Values.slack.channel | quote }}
-        credentialRef: {{ include "notification.slackCredential" . }}
+        credentialRef: {{ include "notification.slackCredential" . | quote }}
     consoleConfigs:
       - enabled: true
 {{- else -}}

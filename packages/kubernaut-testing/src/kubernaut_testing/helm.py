@@ -87,8 +87,8 @@ class Helm:
         """Remove a release, all but the objects that its chart keeps."""
         return self.run("uninstall", release, *self._waiting(wait), namespace=namespace)
 
-    def test(self, release: str, *, namespace: str, logs: bool = True) -> str:
-        """Run the release's tests; returns what helm printed, with the pods' logs."""
+    def test(self, release: str, *, namespace: str, logs: bool = False) -> str:
+        """Run the release's tests; returns what helm printed, with ``logs`` the pods' too (from a real node)."""
         arguments = ["test", release, f"--timeout={self._timeout:g}s", *(["--logs"] if logs else [])]
         return self.run(*arguments, namespace=namespace)
 
@@ -120,7 +120,7 @@ class Helm:
         text = None
         if values is not None:
             words += ["--values", "-"]
-            text = yaml.safe_dump(dict(values), sort_keys=False)
+            text = json.dumps(values)  # YAML, and read the same by every reader of YAML
         with tempfile.TemporaryDirectory(prefix="kubernaut-testing-helm-") as home:
             try:
                 done = subprocess.run(

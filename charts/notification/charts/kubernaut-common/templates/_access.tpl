@@ -38,12 +38,12 @@ metadata:
   {{- include "kubernaut.metadata" . | nindent 2 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
-  kind: {{ .kind }}
-  name: {{ .role }}
+  kind: {{ .kind | quote }}
+  name: {{ .role | quote }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "kubernaut.serviceAccountName" .root }}
-    namespace: {{ .root.Release.Namespace }}
+    name: {{ include "kubernaut.serviceAccountName" .root | quote }}
+    namespace: {{ .root.Release.Namespace | quote }}
 {{- end -}}
 
 {{/* Drains wait for one pod after the other. */}}

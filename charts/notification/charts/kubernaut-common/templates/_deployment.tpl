@@ -34,18 +34,18 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       annotations:
-        kubectl.kubernetes.io/default-container: {{ $component.container }}
+        kubectl.kubernetes.io/default-container: {{ $component.container | quote }}
         # Of the config file alone: the other files that are mounted are followed while the program runs.
         checksum/config: {{ toYaml $component.config | sha256sum }}
         {{- with .Values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      serviceAccountName: {{ include "kubernaut.serviceAccountName" . }}
+      serviceAccountName: {{ include "kubernaut.serviceAccountName" . | quote }}
       automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
       {{- include "kubernaut.podBasics" . | nindent 6 }}
       {{- with .Values.priorityClassName }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ . | quote }}
       {{- end }}
       terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
       {{- with include "kubernaut.orGlobal" (list . "nodeSelector") }}
@@ -74,11 +74,11 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       containers:
-        - name: {{ $component.container }}
+        - name: {{ $component.container | quote }}
           {{- include "kubernaut.containerBasics" . | nindent 10 }}
           args:
             - --config
-            - {{ $component.configDir }}/{{ $component.configFile }}
+            - "{{ $component.configDir }}/{{ $component.configFile }}"
           env:
             {{- include "kubernaut.env" . | nindent 12 }}
           ports:
@@ -118,7 +118,7 @@ securityContext:
 {{/* What their containers have in common. */}}
 {{- define "kubernaut.containerBasics" -}}
 image: {{ include "kubernaut.image" . | quote }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
+imagePullPolicy: {{ .Values.image.pullPolicy | quote }}
 securityContext:
   {{- toYaml .Values.containerSecurityContext | nindent 2 }}
 {{- end -}}
@@ -126,19 +126,19 @@ securityContext:
 {{- define "kubernaut.env" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 - name: CONFIG_PATH
-  value: {{ $component.configDir }}/{{ $component.configFile }}
+  value: "{{ $component.configDir }}/{{ $component.configFile }}"
 {{- range $variable, $field := dict "POD_NAME" "metadata.name" "POD_NAMESPACE" "metadata.namespace" "POD_UID" "metadata.uid" "KUBERNAUT_CONTROLLER_NAMESPACE" "metadata.namespace" }}
-- name: {{ $variable }}
+- name: {{ $variable | quote }}
   valueFrom:
     fieldRef:
-      fieldPath: {{ $field }}
+      fieldPath: {{ $field | quote }}
 {{- end }}
 {{- with $component.env }}
 {{ toYaml . }}
 {{- end }}
 {{- if .Values.tls.caConfigMap }}
 - name: TLS_CA_FILE
-  value: /etc/tls-ca/{{ .Values.tls.caKey }}
+  value: "/etc/tls-ca/{{ .Values.tls.caKey }}"
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
@@ -148,7 +148,7 @@ securityContext:
 {{- define "kubernaut.volumeMounts" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 - name: config
-  mountPath: {{ $component.configDir }}
+  mountPath: {{ $component.configDir | quote }}
   readOnly: true
 {{- with $component.volumeMounts }}
 {{ toYaml . }}
@@ -167,14 +167,14 @@ securityContext:
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 - name: config
   configMap:
-    name: {{ include "kubernaut.configMapName" . }}
+    name: {{ include "kubernaut.configMapName" . | quote }}
 {{- with $component.volumes }}
 {{ toYaml . }}
 {{- end }}
 {{- if .Values.tls.caConfigMap }}
 - name: tls-ca
   configMap:
-    name: {{ .Values.tls.caConfigMap }}
+    name: {{ .Values.tls.caConfigMap | quote }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -190,11 +190,11 @@ token. The name is unique per chart, and Helm replaces the pod of the last test.
 apiVersion: v1
 kind: Pod
 metadata:
-  name: {{ include "kubernaut.fullname" . }}-check
-  namespace: {{ .Release.Namespace }}
+  name: "{{ include "kubernaut.fullname" . }}-check"
+  namespace: {{ .Release.Namespace | quote }}
   labels:
-    app.kubernetes.io/name: {{ .Chart.Name }}
-    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/name: {{ .Chart.Name | quote }}
+    app.kubernetes.io/instance: {{ .Release.Name | quote }}
     app.kubernetes.io/component: check
     app.kubernetes.io/part-of: kubernaut
   annotations:
@@ -210,7 +210,7 @@ spec:
       args:
         - --check-config
         - --config
-        - {{ $component.configDir }}/{{ $component.configFile }}
+        - "{{ $component.configDir }}/{{ $component.configFile }}"
       env:
         {{- include "kubernaut.env" . | nindent 8 }}
       resources:

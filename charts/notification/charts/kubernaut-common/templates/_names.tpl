@@ -26,15 +26,15 @@ name is the service's, the same for every release: a namespace has one controlle
 
 {{/* What selects the pods. A Deployment's selector cannot be changed: nothing is ever added here. */}}
 {{- define "kubernaut.selectorLabels" -}}
-app: {{ include "kubernaut.fullname" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app: {{ include "kubernaut.fullname" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of the pods: without the versions of chart and program, which would roll the pods for nothing. */}}
 {{- define "kubernaut.podLabels" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 {{ include "kubernaut.selectorLabels" . }}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ .Chart.Name | quote }}
 app.kubernetes.io/component: controller
 app.kubernetes.io/part-of: kubernaut
 {{- with $component.podLabels }}
@@ -45,14 +45,14 @@ app.kubernetes.io/part-of: kubernaut
 {{- define "kubernaut.labels" -}}
 {{ include "kubernaut.podLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") | quote }}
 {{- end -}}
 
 {{/* `metadata` of an object. Takes (dict "root" $ "name" "..."), and "labels" and "annotations" as maps. */}}
 {{- define "kubernaut.metadata" -}}
-name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "kubernaut.labels" .root | nindent 2 }}
   {{- with .labels }}

@@ -22,7 +22,7 @@ spec:
     - from:
         - namespaceSelector:
             matchLabels:
-              kubernetes.io/metadata.name: {{ . }}
+              kubernetes.io/metadata.name: {{ . | quote }}
       ports:
         - protocol: TCP
           port: metrics
@@ -37,7 +37,7 @@ spec:
     - to:
         - namespaceSelector:
             matchLabels:
-              kubernetes.io/metadata.name: {{ $policy.dns.namespace }}
+              kubernetes.io/metadata.name: {{ $policy.dns.namespace | quote }}
       ports:
         - protocol: UDP
           port: {{ $policy.dns.port }}
@@ -82,7 +82,7 @@ spec:
   to:
     {{- range $cidrs | uniq }}
     - ipBlock:
-        cidr: {{ . }}
+        cidr: {{ . | quote }}
     {{- end }}
   {{ end -}}
   ports:
