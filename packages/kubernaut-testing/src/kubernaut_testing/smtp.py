@@ -117,7 +117,9 @@ class SmtpReceiver:
             self._temporary.cleanup()
 
     def start(self) -> Self:
-        """Begin to listen."""
+        """Begin to listen. Harmless when repeated."""
+        if self._thread is not None:
+            return self
         context: ssl.SSLContext | None = None
         if self._starttls or self._implicit:
             self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="kubernaut-smtp-")

@@ -47,12 +47,19 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield running
 
 
-@pytest.fixture
-def mail_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmtpReceiver]:
-    """A mail server with a user `ops`, whose certificate is trusted by the channels that are built after it."""
+@pytest.fixture(scope="session")
+def one_mail_server() -> Iterator[SmtpReceiver]:
     with SmtpReceiver(users={"ops": "pw-S3CRET-pw"}) as running:
-        monkeypatch.setenv("SSL_CERT_FILE", str(running.ca_file))
         yield running
+
+
+@pytest.fixture
+def mail_server(one_mail_server: SmtpReceiver, monkeypatch: pytest.MonkeyPatch) -> SmtpReceiver:
+    """A mail server with a user `ops`, whose certificate is trusted by the channels that are built after it."""
+    one_mail_server.start()  # a test may have stopped it
+    one_mail_server.clear()
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_mail_server.ca_file))
+    return one_mail_server
 
 
 @pytest.fixture

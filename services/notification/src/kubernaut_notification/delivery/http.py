@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -91,7 +91,7 @@ def url_secrets(url: str) -> list[str]:
         piece for piece in re.split(r"[/?&=#]", f"{parts.path}?{parts.query}#{parts.fragment}") if len(piece) >= 6
     ]
     whole = [url, parts.path if len(parts.path) > 1 else "", parts.query, parts.password or ""]
-    return [form for text in (*whole, *pieces) if text for form in (text, unquote(text))]
+    return [text for text in (*whole, *pieces) if text]
 
 
 class HttpPoster:
@@ -174,7 +174,7 @@ async def _answer(response: aiohttp.ClientResponse, secrets: Iterable[str]) -> s
 
 def told(answer: str, secrets: Iterable[str], *, cut_off: bool = False) -> str:
     """Return what a receiver answered as an error text may quote it: no secrets, one line, `MAX_BODY` code points."""
-    return cut(redact(without_secrets(one_line(answer), secrets, cut_off=cut_off)), MAX_BODY)
+    return cut(redact(one_line(without_secrets(answer, secrets, cut_off=cut_off))), MAX_BODY)
 
 
 def tls_problem(error: BaseException) -> str:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import unescape
+from urllib.parse import quote, unquote
 
 PLACEHOLDER = "[REDACTED]"
 
@@ -171,6 +173,7 @@ CLASSES: tuple[RedactionClass, ...] = (
 
 _NOT_IN_LINKS = frozenset({27, 28})
 _SHORTEST_PART = 4
+_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
 
 
 def redact(text: str) -> str:
@@ -197,11 +200,14 @@ def redact_value(key: str, value: str) -> str:
 def without_secrets(text: str, secrets: Iterable[str], *, cut_off: bool = False) -> str:
     """Return `text`, which came from a receiver, without the `secrets` that were used to talk to it.
 
-    A text that was `cut_off` may end in the middle of a secret; such an end goes too.
+    Receivers quote what they got as JSON, in HTML or percent-encoded: escapes are undone, encoded forms are found. A
+    text that was `cut_off` may end in the middle of a secret; such an end goes too.
     """
-    known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-    for secret in known:
-        text = text.replace(secret, PLACEHOLDER)
+    forms = {form for secret in secrets if secret for form in (secret, unquote(secret), quote(secret, safe=""))}
+    known = sorted(forms, key=len, reverse=True)
+    text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "/", unescape(text))
+    if known:
+        text = re.sub("|".join(map(re.escape, known)), PLACEHOLDER, text, flags=re.IGNORECASE)
     for secret in known if cut_off else ():
         for length in range(min(len(secret) - 1, len(text)), _SHORTEST_PART - 1, -1):
             if text.endswith(secret[:length]):
