@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from kubernaut_testing.controlplane import ControlPlane as ControlPlane
     from kubernaut_testing.crash import CrashSweep as CrashSweep
     from kubernaut_testing.datastorage import DataStorage as DataStorage
+    from kubernaut_testing.faultsweep import Fault as Fault
+    from kubernaut_testing.faultsweep import FaultSweep as FaultSweep
+    from kubernaut_testing.histories import assert_same_history as assert_same_history
+    from kubernaut_testing.histories import history_of as history_of
     from kubernaut_testing.invariants import Contract as Contract
     from kubernaut_testing.invariants import assert_invariants as assert_invariants
     from kubernaut_testing.invariants import assert_quiet as assert_quiet
+    from kubernaut_testing.invariants import assert_survived as assert_survived
     from kubernaut_testing.kubelet import LocalKubelet as LocalKubelet
     from kubernaut_testing.ledger import RequestLedger as RequestLedger
     from kubernaut_testing.process import OperatorProcess as OperatorProcess
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from kubernaut_testing.waiting import eventually_async as eventually_async
     from kubernaut_testing.waiting import stays as stays
     from kubernaut_testing.waiting import stays_async as stays_async
+    from kubernaut_testing.writes import Writes as Writes
 
 _HOME = {
     "Answer": "receivers",
@@ -39,17 +45,23 @@ _HOME = {
     "CrashSweep": "crash",
     "DataStorage": "datastorage",
     "FakeClock": "clock",
+    "Fault": "faultsweep",
     "FaultProxy": "proxy",
+    "FaultSweep": "faultsweep",
     "LocalKubelet": "kubelet",
     "OperatorProcess": "process",
     "RequestLedger": "ledger",
     "Rule": "proxy",
     "SmtpReceiver": "smtp",
     "WebhookReceiver": "receivers",
+    "Writes": "writes",
     "assert_invariants": "invariants",
     "assert_quiet": "invariants",
+    "assert_same_history": "histories",
+    "assert_survived": "invariants",
     "eventually": "waiting",
     "eventually_async": "waiting",
+    "history_of": "histories",
     "stays": "waiting",
     "stays_async": "waiting",
 }
@@ -62,17 +74,23 @@ __all__ = [
     "CrashSweep",
     "DataStorage",
     "FakeClock",
+    "Fault",
     "FaultProxy",
+    "FaultSweep",
     "LocalKubelet",
     "OperatorProcess",
     "RequestLedger",
     "Rule",
     "SmtpReceiver",
     "WebhookReceiver",
+    "Writes",
     "assert_invariants",
     "assert_quiet",
+    "assert_same_history",
+    "assert_survived",
     "eventually",
     "eventually_async",
+    "history_of",
     "stays",
     "stays_async",
 ]

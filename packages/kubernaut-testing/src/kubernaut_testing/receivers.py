@@ -36,7 +36,7 @@ class Answer:
 
     Attributes:
         status: HTTP status code.
-        body: text; Slack answers "ok", or 200 with an error text.
+        body: text; Slack answers "ok", or 200 with an error text. Lone surrogates go out as the bytes that they are.
         retry_after: seconds for the Retry-After header.
         delay: seconds before the answer.
         drop: after the request was taken in (and the delay), reset the connection instead of answering.
@@ -199,4 +199,7 @@ class WebhookReceiver:
         headers = dict(answer.headers)
         if answer.retry_after is not None:
             headers["Retry-After"] = str(answer.retry_after)
-        return web.Response(status=answer.status, text=answer.body, headers=headers)
+        body = answer.body.encode("utf-8", "surrogatepass")
+        return web.Response(
+            status=answer.status, body=body, headers={"Content-Type": "text/plain; charset=utf-8", **headers}
+        )
