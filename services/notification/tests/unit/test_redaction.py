@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubernaut_notification.delivery.redaction import CLASSES, redact, redact_link
+from kubernaut_notification.delivery.redaction import CLASSES, redact, redact_link, redact_value, without_secrets
 
 R = "[REDACTED]"
 PEM = "-----BEGIN {0}-----\nMIIB\nabc=\n-----END {0}-----"
@@ -193,3 +193,31 @@ def test_hostile_texts_cost_linear_time(unit: str) -> None:
     begin = time.process_time()
     redact("password token secret api annotations key @ . :// bearer authorization " + text)
     assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("key", "hidden"),
+    [
+        *((key, True) for key in ("password", "db-password", "dbPassword", "apiToken", "client_secret", "API_KEY")),
+        *((key, False) for key in ("team", "tokens-used", "password-policy", "")),
+    ],
+)
+def test_a_key_can_tell_that_its_value_is_a_secret(key: str, hidden: bool) -> None:
+    """Weak point 15: `{"password": "x"}` as a map, whose value alone tells nothing."""
+    assert redact_value(key, "hunter2") == ("[REDACTED]" if hidden else "hunter2")
+    assert redact_value(key, "") == ""
+
+
+def test_secrets_are_found_in_the_forms_that_receivers_quote_them_in() -> None:
+    secret = "a/b+c=d&e-S3CRET"
+    forms = ["a/b+c=d&e-S3CRET", "A/B+C=D&E-s3cret", "a%2Fb%2Bc%3Dd%26e-S3CRET", "a%2fb%2bc%3dd%26e-S3CRET"]
+    forms += [r"a\/b+c=d&e-S3CRET", r"a/b\u002Bc\u003dd\u0026e-S3CRET", "a&#x2F;b&#43;c=d&amp;e-S3CRET"]
+    for form in forms:
+        assert without_secrets(f"<{form}>", [secret]) == "<[REDACTED]>"
+    assert without_secrets("x <y", []) == "x <y"
+
+
+def test_only_a_text_that_was_cut_off_loses_an_end_that_looks_like_the_beginning_of_a_secret() -> None:
+    assert without_secrets("no service", ["services/x"]) == "no service"
+    assert without_secrets("see services/", ["services/x"], cut_off=True) == "see [REDACTED]"
+    assert without_secrets("see ser", ["services/x"], cut_off=True) == "see ser"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -8,11 +9,14 @@ import pytest
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.config import DeliverySection, NotificationConfig
+from kubernaut_notification.delivery.announcement import Announced
 from kubernaut_notification.delivery.channel import PermanentError
 from kubernaut_notification.delivery.credentials import CredentialStore
+from kubernaut_notification.delivery.deliverer import Deliverer
 from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.registry import ChannelRegistry, build_registry, http_session
 from kubernaut_notification.routing.table import RoutingTable
+from kubernaut_runtime.clock import SystemClock
 
 
 class Silent:
@@ -84,3 +88,21 @@ async def test_a_slack_channel_without_its_credential_fails_for_good_and_says_wh
     table.load("route: {receiver: a}\nreceivers: [{name: a, slackConfigs: [{credentialRef: hook}]}]", "f")
     with pytest.raises(PermanentError, match=r"slack webhook URL is empty.*'hook'"):
         await registry.channel("slack:a").deliver(Message(make_nr(), "slack:a", 1, now))
+
+
+@pytest.mark.behaviour(54)
+async def test_console_file_and_log_together_make_three_attempts_and_one_file(
+    tmp_path: Path, make_nr: Callable[..., NotificationRequest], now: datetime
+) -> None:
+    output = tmp_path / "delivered"
+    registry = await registry_for(tmp_path, {"file": {"outputDir": str(output)}, "log": {"enabled": True}})
+    announced = [Announced(key, 1, now) for key in ("console", "file", "log")]
+    attempts = await Deliverer(registry, SystemClock()).deliver(make_nr(), announced)
+    assert [(attempt.channel, attempt.status) for attempt in attempts] == [
+        ("console", "success"),
+        ("file", "success"),
+        ("log", "success"),
+    ]
+    (file,) = output.iterdir()
+    assert json.loads(file.read_text())["metadata"]["name"] == "nr-a"
+    assert len(await Deliverer(registry, SystemClock()).deliver(make_nr(), announced[2:])) == 1
