@@ -93,6 +93,9 @@ def test_its_times_are_set_once_and_in_order_and_its_generation_with_every_write
     assert writes[0].entry.time - created < timedelta(seconds=5)
     for field in ("queuedAt", "processingStartedAt", "completionTime"):
         assert len({version.status[field] for version in writes if field in version.status}) == 1, field
+    first = {phase: next(v.status for v in writes if v.status["phase"] == phase) for phase in ("Pending", "Sending")}
+    assert "processingStartedAt" not in first["Pending"]
+    assert "completionTime" not in first["Sending"]
     assert all(version.status["observedGeneration"] == version.body["metadata"]["generation"] for version in writes)
     status = writes[-1].status
     queued, started, ended = (time_of(status[field]) for field in ("queuedAt", "processingStartedAt", "completionTime"))
