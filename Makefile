@@ -68,6 +68,10 @@ test-e2e-notification: control-plane ## the Notification operator as a process, 
 behaviours-notification: install ## which tests show which behaviour of the Notification service's catalogue
 	$(BIN)/python tests/behaviours.py services/notification/BEHAVIOURS.md services/notification packages --list
 
+.PHONY: test-observability
+test-observability: control-plane ## alerts by promtool, the dashboard and the metrics' page against a real Prometheus
+	$(PYTEST) tests/observability packages/kubernaut-testing/tests/test_prometheus.py
+
 .PHONY: test-faults-full
 test-faults-full: control-plane ## faults at production times (many minutes)
 	$(BIN)/python -m pytest -m faults_full

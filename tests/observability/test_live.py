@@ -182,3 +182,19 @@ def test_every_series_that_an_alert_or_a_panel_asks_for_is_one_that_the_process_
 def test_a_query_that_is_wrong_would_be_noticed(observed: Observed) -> None:
     with pytest.raises(QueryError):
         observed.prometheus.query("sum(rate(k8s_api_calls_total))")
+
+
+_ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \|(?P<labels>[\w, ]*)\| .+ \|$", re.MULTILINE)
+
+
+def test_the_page_of_metrics_names_what_is_exposed_and_nothing_else(observed: Observed, docs: Path) -> None:
+    rows = [match.groupdict() for match in _ROW.finditer((docs / "metrics.md").read_text())]
+    told = {row["name"].removesuffix("_total"): row for row in rows}
+    assert len(told) == len(rows)
+    assert told.keys() == observed.families.keys()
+    for name, family in observed.families.items():
+        assert told[name]["type"] == family.type, name
+        assert told[name]["name"].endswith("_total") == (family.type == "counter"), name
+        found = {label for sample in family.samples for label in sample.labels} - {"le"}
+        labels = {label.strip() for label in told[name]["labels"].split(",")} - {""}
+        assert labels == found or not family.samples, name
