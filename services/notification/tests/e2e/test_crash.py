@@ -73,7 +73,7 @@ def test_a_delivery_that_retries_survives_a_kill_at_every_write(
     No kill makes an attempt number be used for two results, and only one between deliveries and the write that
     records them repeats a message.
     """
-    site = make_site(proxy=fault_proxy)
+    site = make_site(proxy=fault_proxy, config={"delivery": {"circuitBreaker": {"failures": 1000}}})
     refused: set[str] = set()
 
     def refuse_once(request: Received) -> int:

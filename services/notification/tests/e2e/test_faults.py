@@ -38,6 +38,7 @@ from kubernaut_testing.writes import Writes
 pytestmark = pytest.mark.e2e
 
 MakeSite = Callable[..., NotificationSite]
+PATIENT = {"circuitBreaker": {"failures": 1000}}
 ELECTION = {"leaderElection": True, "leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "500ms"}
 
 
@@ -83,7 +84,7 @@ def test_each_fault_of_a_write_at_each_write_of_a_life_changes_nothing_that_last
     make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
 ) -> None:
     """Faults 4, 5, 7, 8 and 9: lost before or after its commit, or found out too late that the object has changed."""
-    site = make_site(proxy=fault_proxy)
+    site = make_site(proxy=fault_proxy, config={"delivery": PATIENT})
     refused.clear()
     site.receiver.default = refuse_once
     api = site.control_plane.api
