@@ -1,4 +1,4 @@
-"""`python -m demo [--keep] [--context NAME] [--dir FOLDER]`; `make demo` runs it.
+"""`python -m demo [--keep] [--bare] [--context NAME] [--dir FOLDER]`; `make demo` runs it.
 
 Exit code 0: everything was as it must be. 1: something differed, or the demo could not run; it says what. 130: Ctrl-C.
 """
@@ -23,15 +23,17 @@ from demo.cases import CASES, MODES, SAMPLES
 from demo.clusters import DemoError, ExistingCluster, connection_to, crd_differences, find_context
 from demo.evidence import Evidence
 from demo.screen import Screen
-from demo.stage import Stage, staged
+from demo.stage import IMAGES, SiteMaker, Stage, bare_site, installed_site, staged
 from kubernaut_runtime import ConnectError
 from kubernaut_status import TransportError
 from kubernaut_testing import ControlPlane, binaries
 from kubernaut_testing.controlplane import ControlPlaneError
+from kubernaut_testing.deployment import OperatorDeployment
+from kubernaut_testing.kubelet import LocalKubelet, isolation_available
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.rest import ApiError
 
-SERVERS = ("kube-apiserver", "etcd")
+SERVERS = ("kube-apiserver", "etcd", "kube-controller-manager", "helm")
 PATIENCE = 45.0
 """Seconds until which every sample must have ended."""
 
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _folder(options.dir) as folder:
             if options.context is None:
-                return _on_own_control_plane(screen, folder, keep=options.keep)
+                return _on_own_control_plane(screen, folder, keep=options.keep, bare=options.bare)
             return _on_existing_cluster(screen, folder, options.context, keep=options.keep)
     except KeyboardInterrupt:
         print("\nended before it was done", file=sys.stderr)
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m demo",
         description="Delivers notifications on a real API server and proves what that cost.",
     )
+    parser.add_argument("--bare", action="store_true", help="operators as bare processes, not installed by helm")
     parser.add_argument("--keep", action="store_true", help="stay up for a look around, until Ctrl-C")
     parser.add_argument(
         "--context",
@@ -101,23 +104,32 @@ def _folder(path: Path) -> Iterator[Path]:
 # On a control plane of its own ---------------------------------------------------------------------------
 
 
-def _on_own_control_plane(screen: Screen, folder: Path, *, keep: bool) -> int:
+def _on_own_control_plane(screen: Screen, folder: Path, *, keep: bool, bare: bool) -> int:
     screen.heading("Kubernaut demo", "notifications on a real API server, and what that cost")
     screen.say()
-    for server in SERVERS:  # apart from the start, because building one takes minutes and tells of itself
+    isolated, reason = (False, "as asked") if bare else isolation_available()
+    for server in SERVERS if isolated else SERVERS[:2]:  # apart, because building one takes minutes and tells of itself
         binaries.find(server)
-    plane = ControlPlane(directory=folder / "control-plane")
+    plane = ControlPlane(directory=folder / "control-plane", controller_manager=isolated)
     try:
         with screen.step("control plane") as done:
             plane.start()
             version = plane.api.request("GET", "/version")["gitVersion"]
-            done(f"kube-apiserver {version} and etcd at {plane.url}")
-        with screen.step("CRD") as done:
-            install_crds(plane)
-            done("notificationrequests.kubernaut.ai")
+            also = ", etcd and controller manager" if isolated else " and etcd"
+            done(f"kube-apiserver {version}{also} at {plane.url}")
         namespaces = {mode: plane.create_namespace(f"demo-{mode}") for mode in MODES}
         ledger = plane.ledger()
-        with _operators(screen, plane, namespaces, folder) as stage:
+        with ExitStack() as stack:
+            site: SiteMaker = bare_site
+            if isolated:
+                with screen.step("node") as done:
+                    site = installed_site(stack.enter_context(LocalKubelet(plane, IMAGES, folder=folder / "pods")))
+                    done("a local kubelet, whose containers are isolated processes")
+            else:
+                with screen.step("CRD") as done:
+                    install_crds(plane)
+                    done(f"notificationrequests.kubernaut.ai; no chart, but bare processes: {reason}")
+            stage = stack.enter_context(_operators(screen, plane, namespaces, folder, site))
             evidence = _show(screen, stage, ledger)
             _look_around(screen, stage, folder, f"--kubeconfig {plane.kubeconfig}", keep=keep)
             if keep:
@@ -170,7 +182,7 @@ def _on_existing_cluster(screen: Screen, folder: Path, name: str, *, keep: bool)
                     made.remove(namespace)
                     raise
             done(" and ".join(made))
-        with _operators(screen, cluster, namespaces, folder) as stage:
+        with _operators(screen, cluster, namespaces, folder, bare_site) as stage:
             evidence = _show(screen, stage, None)
             _look_around(screen, stage, folder, f"--context {name}", keep=keep)
             if keep:
@@ -207,12 +219,17 @@ def _say_how_to_remove(screen: Screen, context: str, namespaces: Sequence[str], 
 
 
 @contextmanager
-def _operators(screen: Screen, cluster: ControlPlane, namespaces: dict[str, str], folder: Path) -> Iterator[Stage]:
+def _operators(
+    screen: Screen, cluster: ControlPlane, namespaces: dict[str, str], folder: Path, site: SiteMaker
+) -> Iterator[Stage]:
     connection = cluster.connection if isinstance(cluster, ExistingCluster) else connection_to(cluster)
     with ExitStack() as stack:
-        with screen.step("operators") as done:
-            stage = stack.enter_context(staged(cluster, connection, namespaces, folder))
-            done("atomic and sequential: own processes, least RBAC")
+        with screen.step("operators" if site is bare_site else "helm install") as done:
+            stage = stack.enter_context(staged(cluster, connection, namespaces, folder, site))
+            if site is bare_site:
+                done("atomic and sequential: own processes, least RBAC")
+            else:
+                done("charts/notification, twice: atomic and sequential, under the chart's own RBAC")
         with screen.step("Slack") as done:
             done("a local webhook receiver stands in its place")
         yield stage
@@ -241,6 +258,8 @@ def _look_around(screen: Screen, stage: Stage, folder: Path, access: str, *, kee
         kubectl = f"{_kubectl(fetch=keep)} {access}"
         screen.say(f"  {kubectl} get notif -n {site.namespace}")
         screen.say(f"  {kubectl} describe notif -n {site.namespace} slack-recovers")
+        if not isinstance(site.deployment, OperatorDeployment):
+            screen.say(f"  {kubectl} get pods,deployments,leases -n {site.namespace}")
         screen.say()
     else:
         screen.heading("Look around", "these files stay until the next run; with KEEP=1 the objects stay, too")

@@ -10,22 +10,24 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from scenarios.notification import TERMINAL, NotificationSite
+from scenarios.installed import IMAGE, InstalledSite
+from scenarios.notification import PROGRAM, TERMINAL, NotificationSite
 
 from demo.cases import CASES, MODES
 from demo.clusters import DemoError
 from demo.following import Follower
 from kubernaut_runtime import Connection
 from kubernaut_testing import Answer, ControlPlane, WebhookReceiver
+from kubernaut_testing.kubelet import Image, LocalKubelet
 from kubernaut_testing.receivers import Received
 from kubernaut_testing.rest import ApiError
 
-__all__ = ["SlackStandIn", "Stage", "staged"]
+__all__ = ["IMAGES", "SiteMaker", "SlackStandIn", "Stage", "bare_site", "installed_site", "staged"]
 
 _BODIES = {200: "ok", 410: "channel_is_archived", 503: "service_unavailable"}
 
@@ -125,9 +127,36 @@ class Stage:
         tick()
 
 
+SiteMaker = Callable[[ControlPlane, str, str, Path, WebhookReceiver], NotificationSite]
+"""Makes the site of a mode: cluster, mode, namespace, folder, receiver."""
+
+IMAGES: dict[str, Image | Sequence[str]] = {IMAGE: [PROGRAM]}
+"""What the local kubelet runs for the chart's image."""
+
+
+def bare_site(
+    cluster: ControlPlane, mode: str, namespace: str, folder: Path, receiver: WebhookReceiver
+) -> NotificationSite:
+    """An operator as a bare process."""
+    config: dict[str, Any] = {"controller": {"statusUpdateMode": mode}}
+    return NotificationSite(cluster, namespace, folder, receiver, config=config)
+
+
+def installed_site(kubelet: LocalKubelet) -> SiteMaker:
+    """An operator as helm installs it; the release of the first mode brings the CRD."""
+
+    def make(
+        cluster: ControlPlane, mode: str, namespace: str, folder: Path, receiver: WebhookReceiver
+    ) -> NotificationSite:
+        config: dict[str, Any] = {"controller": {"statusUpdateMode": mode}}
+        return InstalledSite(kubelet, namespace, folder, receiver, config=config, crds=mode == MODES[0])
+
+    return make
+
+
 @contextmanager
 def staged(
-    cluster: ControlPlane, connection: Connection, namespaces: Mapping[str, str], folder: Path
+    cluster: ControlPlane, connection: Connection, namespaces: Mapping[str, str], folder: Path, make_site: SiteMaker
 ) -> Iterator[Stage]:
     """Start receivers and operators (at the same time), and end them afterwards; the namespaces must be there."""
     with ExitStack() as stack:
@@ -135,8 +164,7 @@ def staged(
         for mode in MODES:
             (folder / mode).mkdir()
             receiver = stack.enter_context(WebhookReceiver(SlackStandIn(folder / mode / "slack.jsonl")))
-            config: dict[str, Any] = {"controller": {"statusUpdateMode": mode}}
-            sites[mode] = NotificationSite(cluster, namespaces[mode], folder / mode, receiver, config=config)
+            sites[mode] = make_site(cluster, mode, namespaces[mode], folder / mode, receiver)
             stack.callback(sites[mode].deployment.process.close)
         for site in sites.values():
             site.deployment.process.start(wait=False)

@@ -78,13 +78,14 @@ def assert_nothing_left(api: AdminClient) -> None:
     assert api.find(*CRD) is None
 
 
-def test_the_demo_delivers_and_proves_it(tmp_path: Path) -> None:
+def test_the_demo_installs_the_chart_delivers_and_proves_it(tmp_path: Path) -> None:
     """An exported KUBECONFIG, here of a server that does not exist, changes nothing."""
     done = run(tmp_path / "demo", KUBECONFIG="/nowhere/kubeconfig")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\033" not in done.stdout
     told = squeezed(done.stdout)
     for line in (
+        "charts/notification, twice: atomic and sequential",
         "atomic all-channels Pending -> Sending",
         "atomic slack-recovers Sending -> Retrying",
         "sequential slack-archived Sending -> PartiallySent",
@@ -114,7 +115,7 @@ def test_the_demo_fails_when_something_differs_and_says_what(tmp_path: Path) -> 
         "cases.CASES = (first, *cases.CASES[1:]);"
         "from demo.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
-    done = run(tmp_path / "demo", command=[sys.executable, "-c", script])
+    done = run(tmp_path / "demo", "--bare", command=[sys.executable, "-c", script])
     assert done.returncode == 1
     assert "all-channels, atomic: 3 PATCH, 0 GET, 0 conflicts, instead of 2 PATCH, 0 GET, 0 conflicts" in done.stdout
     assert "all as it must be" not in done.stdout
@@ -198,7 +199,7 @@ def test_a_folder_with_somebody_s_files_is_not_touched(tmp_path: Path) -> None:
 def test_at_a_terminal_the_table_is_redrawn_and_keep_stays_up_until_ctrl_c(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*DEMO, "--dir", str(tmp_path / "demo"), "--keep"],
+        [*DEMO, "--dir", str(tmp_path / "demo"), "--keep", "--bare"],
         cwd=ROOT,
         env=environment(TERM="xterm", COLUMNS="120"),
         stdin=theirs,
@@ -210,7 +211,11 @@ def test_at_a_terminal_the_table_is_redrawn_and_keep_stays_up_until_ctrl_c(tmp_p
     reader = threading.Thread(target=_read, args=(ours, shown), daemon=True)
     reader.start()
     try:
-        eventually(lambda: "Ctrl-C ends it" in "".join(shown) or process.poll() is not None, timeout=120)
+        eventually(
+            lambda: "Ctrl-C ends it" in "".join(shown) or process.poll() is not None,
+            timeout=120,
+            message=lambda: "".join(shown),
+        )
         assert process.poll() is None, "".join(shown)
         settings = yaml.safe_load((tmp_path / "demo/control-plane/admin.kubeconfig").read_text())
         assert settings["clusters"][0]["cluster"]["server"] in "".join(shown)

@@ -21,7 +21,7 @@ from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.process import OperatorProcess
 from kubernaut_testing.proxy import FaultProxy
 
-__all__ = ["OperatorDeployment"]
+__all__ = ["OperatorDeployment", "read_samples"]
 
 _SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -109,20 +109,25 @@ class OperatorDeployment:
 
     def samples(self, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
         """The present samples of a metric that have these labels: all labels and the value of each."""
-        with urllib.request.urlopen(self.metrics_url, timeout=5) as answer:
-            text = answer.read().decode()
-        found = []
-        for line in text.splitlines():
-            match = _SAMPLE.match(line)
-            if match and match["name"] == name:
-                given = dict(_LABEL.findall(match["labels"] or ""))
-                if labels.items() <= given.items():
-                    found.append((given, float(match["value"])))
-        return found
+        return read_samples(self.metrics_url, name, **labels)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the present samples of a metric that have these labels; 0 if there is none."""
         return sum(value for _, value in self.samples(name, **labels))
+
+
+def read_samples(url: str, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+    """The samples of a metric at a `/metrics` address that have these labels: all labels and the value of each."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text = answer.read().decode()
+    found = []
+    for line in text.splitlines():
+        match = _SAMPLE.match(line)
+        if match and match["name"] == name:
+            given = dict(_LABEL.findall(match["labels"] or ""))
+            if labels.items() <= given.items():
+                found.append((given, float(match["value"])))
+    return found
 
 
 def _free_port() -> int:

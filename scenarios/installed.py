@@ -1,0 +1,163 @@
+"""The Notification operator as users get it: its chart, installed by helm, in pods of a local kubelet."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kubernaut_testing import ControlPlane, eventually
+from kubernaut_testing.deployment import read_samples
+from kubernaut_testing.helm import Helm, HelmError
+from kubernaut_testing.kubelet import LocalKubelet
+from kubernaut_testing.proxy import FaultProxy
+from kubernaut_testing.receivers import WebhookReceiver
+from scenarios.notification import PLURAL, NotificationSite
+
+CHART = Path(__file__).parents[1] / "charts" / "notification"
+RELEASE, DEPLOYMENT, IMAGE = "notification", "notification-controller", "kubernaut-notification"
+METRICS_PORT = 9090
+
+
+class Release:
+    """A release of the chart, with the hands and eyes that tests have for a bare operator process.
+
+    `starts` counts installations; `log` and `records` are the output of the pod that acts.
+    """
+
+    def __init__(self, kubelet: LocalKubelet, namespace: str, folder: Path, values: Mapping[str, Any]) -> None:
+        self.kubelet = kubelet
+        self.namespace = namespace
+        self.values = values
+        self.starts = 0
+        self._folder = folder
+        self._plane = kubelet.control_plane
+        self._helm = Helm(self._plane.kubeconfig, timeout=120)
+        self._installing: threading.Thread | None = None
+        self._failure: HelmError | None = None
+
+    @property
+    def process(self) -> Release:
+        """Itself: there is no process of its own beside the pod's."""
+        return self
+
+    def start(self, *, wait: bool = True) -> Release:
+        """`helm install --wait`, in the background unless `wait`; returns when the CRD is served."""
+        self.starts += 1
+        self._installing = threading.Thread(target=self._install, daemon=True)
+        self._installing.start()
+        eventually(lambda: self._failure is not None or self._served(), timeout=60, message="the CRD")
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        """Wait until helm has seen all of it ready. Raises AssertionError with what helm says."""
+        if self._installing is not None:
+            self._installing.join()
+        if self._failure is not None:
+            raise AssertionError(str(self._failure))
+
+    def close(self) -> None:
+        """Nothing: the release goes with its control plane."""
+
+    @property
+    def pod(self) -> str:
+        """The name of the controller's pod; LookupError if there is none."""
+        pods = self._plane.api.list("v1", "Pod", self.namespace, selector=f"app={DEPLOYMENT}")
+        names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        if not names:
+            raise LookupError(f"cannot find a pod of {DEPLOYMENT} in {self.namespace}")
+        return str(names[0])
+
+    @property
+    def running(self) -> bool:
+        """Whether the pod's container runs."""
+        try:
+            return self.kubelet.pid(self.namespace, self.pod) > 0
+        except LookupError:
+            return False
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code of the container's last end; None if it never ended."""
+        status = self._plane.api.get("v1", "Pod", self.namespace, self.pod).get("status") or {}
+        for container in status.get("containerStatuses") or []:
+            ended = (container.get("lastState") or {}).get("terminated")
+            if ended:
+                return int(ended["exitCode"])
+        return None
+
+    @property
+    def log(self) -> Path:
+        """A file with what the pod has printed so far."""
+        path = self._folder / "operator.log"
+        path.write_text(self.kubelet.logs(self.namespace, self.pod))
+        return path
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of its output that are JSON objects, decoded."""
+        lines = self.kubelet.logs(self.namespace, self.pod).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def samples(self, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+        """The present samples of a metric that have these labels."""
+        address = self.kubelet.address(self.namespace, self.pod)
+        return read_samples(f"http://{address}:{METRICS_PORT}/metrics", name, **labels)
+
+    def _install(self) -> None:
+        try:
+            self._helm.install(RELEASE, CHART, namespace=self.namespace, values=self.values)
+        except HelmError as error:
+            self._failure = error
+
+    def _served(self) -> bool:
+        crd = self._plane.api.find(
+            "apiextensions.k8s.io/v1", "CustomResourceDefinition", None, f"{PLURAL}.kubernaut.ai"
+        )
+        conditions = ((crd or {}).get("status") or {}).get("conditions") or []
+        return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
+
+
+class InstalledSite(NotificationSite):
+    """A namespace with the chart's release; its Slack URL in a Secret, its files on a folder of this machine."""
+
+    deployment: Release  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        kubelet: LocalKubelet,
+        namespace: str,
+        folder: Path,
+        receiver: WebhookReceiver,
+        *,
+        config: Mapping[str, Any] | None = None,
+        crds: bool = True,
+    ) -> None:
+        self._kubelet = kubelet
+        self._crds = crds
+        super().__init__(kubelet.control_plane, namespace, folder, receiver, config=config)
+
+    def deploy(  # type: ignore[override]
+        self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
+    ) -> Release:
+        """The release, not yet installed; `name` is only for replicas of bare processes."""
+        self.output.chmod(0o777)
+        secret = {"slack": base64.b64encode((self.credentials / "slack").read_bytes()).decode()}
+        meta = {"namespace": self.namespace, "name": "webhooks"}
+        plane: ControlPlane = self.control_plane
+        plane.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": secret})
+        values = {
+            **(config or {}),
+            "crds": {"install": self._crds},
+            "routing": {"content": self.routing.read_text()},
+            "credentials": [{"name": "slack", "secretName": "webhooks", "secretKey": "slack"}],
+            "fileVolume": {"emptyDir": None, "hostPath": {"path": str(self.output)}},
+            "readinessProbe": {"initialDelaySeconds": 0, "periodSeconds": 1},
+        }
+        release = Release(self._kubelet, self.namespace, self.folder, values)
+        self.deployments.append(release)  # type: ignore[arg-type]
+        return release
