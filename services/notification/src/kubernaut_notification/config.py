@@ -67,7 +67,7 @@ def _timeout(value: Any) -> Any:
 
 
 class SlackSection(ConfigModel):
-    """`delivery.slack`: `timeout` of one call, for every HTTP channel; zero and less mean 10 seconds."""
+    """`delivery.slack`: `timeout` of one call, for HTTP channels and for email; zero and less mean 10 seconds."""
 
     timeout: Annotated[Duration, BeforeValidator(_timeout)] = DEFAULT_HTTP_TIMEOUT
 
