@@ -60,6 +60,10 @@ test-testing: control-plane ## the testing package
 test-notification: control-plane ## the Notification service, with its faults and crash points
 	$(PYTEST) services/notification
 
+.PHONY: test-charts
+test-charts: control-plane ## the charts: rendered, checked, installed into a cluster; and the image's build
+	$(PYTEST) tests/charts
+
 .PHONY: test-e2e-notification
 test-e2e-notification: control-plane ## the Notification operator as a process, end to end
 	$(BIN)/python -m pytest -m "e2e and not faults_full" services/notification

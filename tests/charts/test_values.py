@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from charts import generate
 
+from kubernaut_notification import __version__
 from kubernaut_testing.helm import Helm, HelmError
 
 
@@ -122,3 +124,14 @@ def test_the_dependency_is_the_library_as_it_is(chart: Path) -> None:
     (dependency,) = yaml.safe_load((chart / "Chart.yaml").read_text())["dependencies"]
     assert (dependency["name"], dependency["version"]) == (library["name"], library["version"])
     assert dependency["repository"] == "file://../kubernaut-common"
+
+
+def test_one_version_is_told_everywhere(chart: Path) -> None:
+    root = generate.CHARTS.parent
+    told = {
+        "appVersion": str(yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"]),
+        "package": __version__,
+        "image": re.findall(r"^ARG VERSION=(.+)$", (root / "services/notification/Dockerfile").read_text(), re.M)[0],
+        "make": re.findall(r"^VERSION \?= (.+)$", (root / "Makefile").read_text(), re.M)[0],
+    }
+    assert len(set(told.values())) == 1, told
