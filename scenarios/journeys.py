@@ -214,7 +214,7 @@ class Tour:
         """Seconds from one call to the next, by the webhook's clock."""
         return self.site.receiver.gaps(f"/{name}")
 
-    def assert_gaps(self, name: str, *waits: float, late: float = 1.0) -> None:
+    def assert_gaps(self, name: str, *waits: float, late: float = 1.5) -> None:
         """Fail unless the webhook was called after these waits: never earlier, at most a tenth and `late` s later."""
         found = self.gaps(name)
         assert len(found) == len(waits), found

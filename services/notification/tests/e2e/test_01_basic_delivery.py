@@ -75,6 +75,7 @@ def written(tour: Tour, name: str) -> dict[str, Any]:
 
 @pytest.mark.behaviour(1, 10, 11, 12, 16, 20, 54)
 @pytest.mark.parametrize("name", DEPARTING)
+@pytest.mark.usefixtures("at_the_end")
 def test_it_is_delivered_to_its_channels_and_ends(tour: Tour, name: str) -> None:
     tour.assert_end(name)
 
@@ -84,13 +85,12 @@ def test_it_costs_exactly_its_budget(tour: Tour, name: str) -> None:
     tour.assert_cost(name)
 
 
-@pytest.mark.behaviour(3, 4, 6, 7)
+@pytest.mark.behaviour(3, 6, 7)
 @pytest.mark.parametrize("name", DEPARTING)
 def test_its_times_are_set_once_and_in_order_and_its_generation_with_every_write(tour: Tour, name: str) -> None:
     versions = tour.ledger.history(tour.site.ref(name))
     created = versions[0].entry.time
     writes = [version for version in versions if version.entry.subresource == "status"]
-    assert writes[0].entry.time - created < timedelta(seconds=5)
     for field in ("queuedAt", "processingStartedAt", "completionTime"):
         assert len({version.status[field] for version in writes if field in version.status}) == 1, field
     first = {phase: next(v.status for v in writes if v.status["phase"] == phase) for phase in ("Pending", "Sending")}
@@ -100,7 +100,6 @@ def test_its_times_are_set_once_and_in_order_and_its_generation_with_every_write
     status = writes[-1].status
     queued, started, ended = (time_of(status[field]) for field in ("queuedAt", "processingStartedAt", "completionTime"))
     assert created.replace(microsecond=0) <= queued <= started <= ended
-    assert ended - created < timedelta(seconds=10)
     assert abs(writes[-1].entry.time - ended) < timedelta(seconds=5)
 
 
@@ -132,6 +131,13 @@ def test_the_status_of_a_console_delivery_reads_as_the_contract_has_it(tour: Tou
     assert time_of(created) <= time_of(status["completionTime"])
     body = tour.site.get("console")["spec"]["body"]
     assert tour.site.console_messages("console") == [f"[Medium] [Simple] console\n{body}\n"]
+
+
+@pytest.mark.behaviour(1, 3, 4)
+def test_a_console_delivery_begins_within_five_seconds_and_ends_within_ten(tour: Tour) -> None:
+    created, *writes = tour.ledger.history(tour.site.ref("console"))
+    assert writes[0].entry.time - created.entry.time < timedelta(seconds=5)
+    assert time_of(writes[-1].status["completionTime"]) - created.entry.time < timedelta(seconds=10)
 
 
 @pytest.mark.behaviour(52, 54)
@@ -233,14 +239,23 @@ def test_a_further_pass_over_an_ended_one_asks_for_nothing(tour: Tour) -> None:
     assert tour.ledger.events_about(tour.site.ref("console"), since=resting) == []
 
 
-@pytest.mark.behaviour(5)
-def test_ended_ones_stay_as_they_are_for_five_seconds(tour: Tour) -> None:
-    def ended() -> dict[str, Any]:
-        found = {each["metadata"]["name"]: each for each in tour.site.objects()}
-        return {name: (found[name]["metadata"]["resourceVersion"], found[name]["status"]) for name in DEPARTING}
+def ended(tour: Tour) -> dict[str, Any]:
+    found = {each["metadata"]["name"]: each for each in tour.site.objects()}
+    return {name: found[name]["status"] for name in DEPARTING}
 
-    assert {ended()[name][1]["phase"] for name in DEPARTING} == {"Sent", "Failed"}
-    stays(ended, seconds=5, interval=0.5)
+
+@pytest.fixture(scope="module")
+def at_the_end(tour: Tour) -> tuple[float, dict[str, Any]]:
+    """When all had ended, and how they stood then."""
+    return time.monotonic(), ended(tour)
+
+
+@pytest.mark.behaviour(5)
+def test_ended_ones_stay_as_they_are_for_five_seconds(tour: Tour, at_the_end: tuple[float, dict[str, Any]]) -> None:
+    since, then = at_the_end
+    assert {status["phase"] for status in then.values()} == {"Sent", "Failed"}
+    stays(lambda: ended(tour), seconds=5 - (time.monotonic() - since), interval=0.5)
+    assert ended(tour) == then
 
 
 # Made again, and deleted -------------------------------------------------------------------------------------

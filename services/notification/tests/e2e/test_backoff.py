@@ -31,6 +31,7 @@ def assert_gaps(found: list[float], wanted: list[float]) -> None:
         assert wait <= gap <= wait * (1 + JITTER) + LATE, f"{found} instead of {wanted}"
 
 
+@pytest.mark.behaviour(35, 38, 40)
 def test_a_failing_channel_is_called_at_the_policy_s_times_and_never_earlier(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_failing_channel_is_called_at_the_policy_s_times_and_never_earlier(
     assert_invariants(ledger, site.ref("one"), CONTRACT, effects=[])
 
 
+@pytest.mark.behaviour(39)
 def test_foreign_changes_while_it_waits_do_not_bring_the_next_call_forward(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_standby_whose_watch_is_silent_looks_before_it_acts(
 # The end -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(15)
 def test_an_orderly_end_under_load_loses_nothing_and_repeats_nothing(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
@@ -206,6 +207,7 @@ def channels(site: NotificationSite, name: str) -> set[str]:
     return {attempt["channel"] for attempt in site.status(name)["deliveryAttempts"]}
 
 
+@pytest.mark.behaviour(66, 67)
 def test_a_bad_routing_file_keeps_the_last_good_one_and_is_told_and_a_good_one_is_applied(
     site: NotificationSite,
 ) -> None:
@@ -244,6 +246,7 @@ def test_a_routing_file_that_came_before_its_credential_is_applied_when_that_com
     assert len(site.receiver.to("/late")) == 1
 
 
+@pytest.mark.behaviour(65)
 def test_routing_that_changes_under_way_moves_what_is_still_to_be_sent(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
@@ -259,6 +262,7 @@ def test_routing_that_changes_under_way_moves_what_is_still_to_be_sent(
     assert_invariants(ledger, site.ref("one"), CONTRACT)
 
 
+@pytest.mark.behaviour(73)
 def test_a_rotated_credential_reaches_the_next_attempt_without_a_restart(site: NotificationSite) -> None:
     credential = site.credentials / "slack"
 
@@ -275,6 +279,7 @@ def test_a_rotated_credential_reaches_the_next_attempt_without_a_restart(site: N
     assert [request.path for request in site.receiver.requests] == ["/slack", "/rotated"]
 
 
+@pytest.mark.behaviour(48, 73)
 def test_a_removed_credential_fails_the_delivery_with_what_to_do_and_a_returned_one_works(
     site: NotificationSite,
 ) -> None:
@@ -294,6 +299,7 @@ def test_a_removed_credential_fails_the_delivery_with_what_to_do_and_a_returned_
 # What is refused ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(16, 17)
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
@@ -314,6 +320,7 @@ def test_an_invalid_notification_is_rejected_by_the_api_server_with_a_clear_mess
     assert site.objects() == []
 
 
+@pytest.mark.behaviour(18)
 def test_the_spec_cannot_be_changed_after_creation(make_site: MakeSite) -> None:
     site = make_site(start=False)
     site.create("one")

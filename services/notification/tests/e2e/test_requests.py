@@ -22,6 +22,7 @@ def test_three_channels_cost_three_patches_and_no_get(site: NotificationSite, le
     assert Counter(event.action for event in events) == {"create": 5}
 
 
+@pytest.mark.behaviour(5, 12)
 @pytest.mark.timeout(400)
 def test_200_notifications_cost_exactly_their_facts_and_then_stay_quiet(
     site: NotificationSite, ledger: RequestLedger
