@@ -16,7 +16,7 @@ PAGES = sorted(
         text=True,
         check=True,
     ).stdout.splitlines()
-    if (ROOT / name).exists()
+    if (ROOT / name).exists() and not re.match(r"charts/[^/]+/charts/", name)  # copies of the library chart
 )
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
 
