@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -252,6 +254,25 @@ def test_deletion_lets_a_pod_finish_and_kills_it_when_its_time_is_over(pods: Pod
     number = pods.cluster.kubelet.pid(pods.namespace, forced)
     pods.cluster.api.request("DELETE", f"/api/v1/namespaces/{pods.namespace}/pods/{forced}?gracePeriodSeconds=0")
     eventually(lambda: not Path(f"/proc/{number}").exists())
+
+
+def test_a_pod_that_is_deleted_while_it_starts_leaves_no_process(pods: Pods) -> None:
+    word = f"word-{pods.namespace}"
+    names = [pods.create(f"brief-{number}", args=[word], pod={}) for number in range(8)]
+    for number, name in enumerate(names):
+        time.sleep(0.01 * number)
+        path = f"/api/v1/namespaces/{pods.namespace}/pods/{name}?gracePeriodSeconds={number % 2}"
+        pods.cluster.api.request("DELETE", path)
+
+    def processes() -> int:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found += word.encode() in path.read_bytes()
+        return found
+
+    eventually(lambda: all(pods.gone(name) for name in names) and processes() == 0, timeout=15)
+    stays(processes, seconds=0.5)
 
 
 def test_what_cannot_be_started_says_why(pods: Pods) -> None:

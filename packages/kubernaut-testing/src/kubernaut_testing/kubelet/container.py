@@ -64,6 +64,7 @@ class Container:
         self._recipe: Recipe | None = None
         self._id = ""
         self._image_failures = 0
+        self._stopping: asyncio.Task[None] | None = None
 
     # Life ------------------------------------------------------------------------------------------------
 
@@ -123,9 +124,8 @@ class Container:
                     self._wait_for("CreateContainerConfigError", str(error))
             await frame.news(1.0)
         self._id = f"local://{uuid.uuid4().hex}"
-        process = await SandboxProcess.start(self._recipe, frame.context.children, self._log(self.restarts))
+        self.process = process = SandboxProcess.spawn(self._recipe, frame.context.children, self._log(self.restarts))
         await process.begun()
-        self.process = process
         self._enter({"running": {"startedAt": now()}})
         self._event("Normal", "Started", f"Started container {self.name}")
         if "startupProbe" not in self.spec:
@@ -148,6 +148,8 @@ class Container:
         process = self.process
         if process is None or not process.running:
             return
+        with contextlib.suppress(StartError):
+            await process.begun()
         end = asyncio.ensure_future(process.wait())
         hurried = asyncio.ensure_future((hurry or asyncio.Event()).wait())
         try:
@@ -155,10 +157,10 @@ class Container:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await self._pre_stop()
-            process.signal(signal.SIGTERM)
+            process.send(signal.SIGTERM)
             left = max(deadline - time.monotonic(), 0.0)
             await asyncio.wait({end, hurried}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            process.signal(signal.SIGKILL)
+            process.send(signal.SIGKILL)
             with contextlib.suppress(StartError):
                 self._ended(await end)
         finally:
@@ -216,10 +218,10 @@ class Container:
         self._event("Normal", "Killing", f"Container {self.name} failed {word} probe, will be restarted")
         pod_grace = self._frame.pod["spec"].get("terminationGracePeriodSeconds", 30)
         # A task of its own: the end of the process cancels the probes, and must not cancel its own cause.
-        stopping = asyncio.create_task(
+        self._stopping = asyncio.create_task(
             self.stop(float(self.spec[kind].get("terminationGracePeriodSeconds", pod_grace)))
         )
-        await asyncio.shield(stopping)
+        await asyncio.shield(self._stopping)
 
     async def _execute(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command beside the container: with its mounts and environment, in a sandbox of its own."""
@@ -228,14 +230,14 @@ class Container:
         process: SandboxProcess | None = None
         try:
             beside = recipes.beside(self._recipe, command)
-            process = await SandboxProcess.start(beside, self._frame.context.children, log)
+            process = SandboxProcess.spawn(beside, self._frame.context.children, log)
             code = await process.wait()
             return code, log.read_text(errors="replace")[-1000:]
         except (StartError, ConfigError) as error:
             return 126, str(error)
         finally:
             if process is not None:
-                process.signal(signal.SIGKILL)
+                process.kill()
             log.unlink(missing_ok=True)
 
     # Status ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import signal as signals
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
@@ -23,6 +24,8 @@ from kubernaut_testing.kubelet.server import LogServer
 from kubernaut_testing.loopthread import LoopThread
 
 __all__ = ["LocalKubelet"]
+
+_LOG = logging.getLogger("kubernaut_testing.kubelet")
 
 
 class LocalKubelet:
@@ -142,7 +145,12 @@ class LocalKubelet:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a part of the kubelet has ended", exc_info=error)
 
     # What the API server tells ---------------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ class PodWorker:
             await container.stop(self._grace, self._gone)
 
     async def _end(self) -> None:
-        running = [container for container in self.main if "running" in container.state]
+        running = [container for container in self.main if container.process and container.process.running]
         for container in running:
             self.context.event(self.pod, "Normal", "Killing", f"Stopping container {container.name}")
         await asyncio.gather(*(container.stop(self._grace, self._gone) for container in running))

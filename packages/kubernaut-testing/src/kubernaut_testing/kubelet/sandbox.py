@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,23 +129,22 @@ def isolation_available() -> tuple[bool, str]:
 
 
 class SandboxProcess:
-    """A container that runs; ``start`` makes one."""
+    """A container that runs; ``spawn`` makes one, inside a running loop."""
 
     def __init__(self, child: Child, status: int) -> None:
         self._child = child
         self._status = status
         self._told = b""
-        self._end: asyncio.Task[int] | None = None
+        self._named = asyncio.Event()
+        self._end = asyncio.create_task(self._follow())
         self.pid = 0
-        """The process id of the container's process 1, on this machine."""
-        self.log: Path = child.log
-        """Its output, both streams."""
+        """The process id of the container's process 1, on this machine; 0 until ``begun``."""
 
     @classmethod
-    async def start(cls, recipe: Recipe, children: Children, log: Path) -> SandboxProcess:
-        """Start a container, its output appended to ``log``.
+    def spawn(cls, recipe: Recipe, children: Children, log: Path) -> SandboxProcess:
+        """Make a container, its output appended to ``log``; it runs when ``begun`` has returned.
 
-        Raises StartError when bubblewrap ends before there is a process.
+        Nothing is awaited here, so that a caller which is cancelled always knows what it has to stop.
         """
         arguments = os.memfd_create("bwrap-arguments")
         reading, writing = os.pipe()
@@ -167,22 +167,16 @@ class SandboxProcess:
             os.close(arguments)
             os.close(writing)
         os.set_blocking(reading, False)
-        process = cls(child, reading)
-        await process._read(until=b"\n")
-        if b"child-pid" in process._told:
-            process.pid = int(json.loads(process._told.split(b"\n")[0])["child-pid"])
-        process._end = asyncio.create_task(process._follow())
-        if not process.pid:
-            await process.wait()  # raises, since there was no process
-        return process
+        return cls(child, reading)
 
     async def begun(self) -> None:
         """Wait until its program runs; until then process 1 is bubblewrap, which makes the mounts.
 
         Raises StartError if that fails.
         """
+        await self._named.wait()
         comm = Path(f"/proc/{self.pid}/comm")
-        while self.running:
+        while self.running and self.pid:
             try:
                 if comm.read_text() != "bwrap\n":  # noqa: ASYNC240 - in memory
                     return
@@ -194,38 +188,45 @@ class SandboxProcess:
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self._end is not None and not self._end.done()
+        return not self._end.done()
 
     async def wait(self) -> int:
         """Wait for its end: the exit code, 128 + number if a signal ended it; StartError if it never began."""
-        assert self._end is not None
         return await asyncio.shield(self._end)
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send a signal to the container's process 1, whose end is that of all its processes."""
         if self.running and self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """SIGKILL, also while it is being made."""
+        if self.running:
+            self._child.signal(signal.SIGKILL)
+
     async def _follow(self) -> int:
-        await self._read()
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._status, ready.set)
+        try:
+            while True:
+                await ready.wait()
+                ready.clear()
+                try:
+                    data = os.read(self._status, 4096)
+                except BlockingIOError:  # told twice of what was read once
+                    continue
+                self._told += data
+                if b"\n" in self._told and not self.pid:
+                    self.pid = int(json.loads(self._told.split(b"\n")[0])["child-pid"])
+                    self._named.set()
+                if not data:
+                    break
+        finally:
+            loop.remove_reader(self._status)
+            os.close(self._status)
+            self._named.set()
         code = await asyncio.to_thread(self._child.wait)
         if code > 0 and b"exit-code" not in self._told:
             raise StartError(self._child.log_tail(3).strip() or f"bwrap ended with code {code}")
         return code if code >= 0 else 128 - code
-
-    async def _read(self, *, until: bytes | None = None) -> None:
-        """Read what bubblewrap tells, to the end or until a word has come."""
-        loop = asyncio.get_running_loop()
-        while self._status >= 0 and (until is None or until not in self._told):
-            ready = asyncio.Event()
-            loop.add_reader(self._status, ready.set)
-            try:
-                await ready.wait()
-            finally:
-                loop.remove_reader(self._status)
-            if data := os.read(self._status, 4096):
-                self._told += data
-            else:
-                os.close(self._status)
-                self._status = -1
