@@ -29,11 +29,30 @@ class Plain(ApiModel):
 
     name_of_thing: Annotated[str, Rule(required=True, pattern="^a$")] = ""
     tags: list[str] = Field(default_factory=list)
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class Numbered(ApiModel):
+    """A map whose keys are no texts."""
+
+    by_number: dict[int, str] = Field(default_factory=dict)
 
 
 def test_a_type_without_a_schema_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match=r"cannot make a schema for Odd\.anything"):
         object_schema(Odd)
+
+
+def test_a_map_with_other_keys_than_text_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"cannot make a schema for Numbered\.by_number"):
+        object_schema(Numbered)
+
+
+def test_a_map_has_the_schema_of_its_values() -> None:
+    assert object_schema(Plain)["properties"]["groups"] == {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    }
 
 
 def test_only_the_first_paragraph_of_a_docstring_describes_the_object() -> None:
@@ -54,7 +73,7 @@ def test_sorting_keys_keeps_the_order_of_lists() -> None:
 
 
 def test_a_changed_file_is_reported_as_a_diff(tmp_path: Path) -> None:
-    (path,) = write_crds(tmp_path)
+    path, *_ = write_crds(tmp_path)
     assert difference(tmp_path) == ""
     path.write_text(path.read_text().replace("maxLength: 500", "maxLength: 501"))
     assert "-                maxLength: 501\n+                maxLength: 500\n" in difference(tmp_path)

@@ -3,8 +3,8 @@
 A structural OpenAPI v3 schema, laid out as controller-gen lays it out, so that a cluster that already carries the CRD
 sees no change beyond words: keys sorted, `required` sorted, nothing nullable, Go's integer formats.
 
-The walk knows exactly the types that the models use (text, numbers, booleans, times, lists, string maps, nested
-models) and refuses every other one: a type that it would have to guess about has no place in a CRD.
+The walk knows exactly the types that the models use (text, numbers, booleans, times, lists, maps with text
+keys, nested models) and refuses every other one: a type that it would have to guess about has no place in a CRD.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def _type_schema(where: str, annotation: Any) -> dict[str, Any]:
             return _type_schema(where, inner[0])
     elif origin is list:
         return {"type": "array", "items": _type_schema(where, arguments[0])}
-    elif origin is dict and arguments == (str, str):
-        return {"type": "object", "additionalProperties": {"type": "string"}}
+    elif origin is dict and arguments[0] is str:
+        return {"type": "object", "additionalProperties": _type_schema(where, arguments[1])}
     elif annotation is ObjectMeta:
         return {"type": "object"}
     elif isinstance(annotation, type) and issubclass(annotation, ApiModel):

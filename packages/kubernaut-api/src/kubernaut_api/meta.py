@@ -1,4 +1,4 @@
-"""The parts of Kubernetes' own API that every resource here carries: metadata, references, conditions.
+"""The parts of Kubernetes' own API that every resource here carries: metadata, owners, conditions.
 
 Only what controllers read is typed; everything else passes through (`extra="allow"`). The rules of `Condition` are
 those of `metav1.Condition`, because tools such as `kubectl wait` rely on them.
@@ -6,8 +6,7 @@ those of `metav1.Condition`, because tools such as `kubectl wait` rely on them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -43,20 +42,6 @@ class ObjectMeta(ApiModel):
     annotations: dict[str, str] = Field(default_factory=dict)
     owner_references: list[OwnerReference] = Field(default_factory=list)
     finalizers: list[str] = Field(default_factory=list)
-
-
-class ObjectReference(ApiModel):
-    """A reference to another object. Written as one piece (map type atomic): no two writers share its fields."""
-
-    crd_extensions: ClassVar[Mapping[str, Any]] = {"x-kubernetes-map-type": "atomic"}
-
-    api_version: str = Field(default="", description="API version of the referent.")
-    field_path: str = Field(default="", description="Part of the referent that is meant, in JSON path notation.")
-    kind: str = Field(default="", description="Kind of the referent.")
-    name: str = Field(default="", description="Name of the referent.")
-    namespace: str = Field(default="", description="Namespace of the referent.")
-    resource_version: str = Field(default="", description="Version of the referent that this reference was made from.")
-    uid: str = Field(default="", description="UID of the referent.")
 
 
 class Condition(ApiModel):

@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from kubernaut_api.meta import Condition, ObjectMeta, ObjectReference
+from kubernaut_api.meta import Condition, ObjectMeta
 from kubernaut_api.notification_context import NotificationContext
+from kubernaut_api.references import ObjectReference
 from kubernaut_api.schema import INT64, ApiModel, Rule, Time
 
 NOTIFICATION_TYPES = ("Escalation", "Simple", "StatusUpdate", "Approval", "ManualReview", "Completion")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubernaut_api.crd import CustomResource, PrinterColumn
 from kubernaut_api.notification import NotificationRequest
+from kubernaut_api.signalprocessing import SignalProcessing
 from kubernaut_status import Resource
 
 GROUP = "kubernaut.ai"
@@ -28,5 +29,24 @@ NOTIFICATION_REQUEST_KIND = CustomResource(
     selectable_fields=(".spec.remediationRequestRef.name", ".spec.type", ".spec.severity"),
 )
 
-KINDS: tuple[CustomResource, ...] = (NOTIFICATION_REQUEST_KIND,)
+SIGNAL_PROCESSING = Resource(
+    group=GROUP, version=VERSION, plural="signalprocessings", kind="SignalProcessing", namespaced=True
+)
+
+SIGNAL_PROCESSING_KIND = CustomResource(
+    resource=SIGNAL_PROCESSING,
+    model=SignalProcessing,
+    short_names=("sp",),
+    columns=(
+        PrinterColumn("Phase", "string", ".status.phase"),
+        PrinterColumn("Severity", "string", ".status.signalClassification.severity"),
+        PrinterColumn("Environment", "string", ".status.environmentClassification.environment"),
+        PrinterColumn("Priority", "string", ".status.priorityAssignment.priority"),
+        PrinterColumn("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
+        PrinterColumn("Age", "date", ".metadata.creationTimestamp"),
+    ),
+    selectable_fields=(".spec.remediationRequestRef.name",),
+)
+
+KINDS: tuple[CustomResource, ...] = (NOTIFICATION_REQUEST_KIND, SIGNAL_PROCESSING_KIND)
 """Every kind that has a CRD here."""

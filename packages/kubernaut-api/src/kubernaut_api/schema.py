@@ -63,6 +63,7 @@ class Rule:
         return {name: value for name, value in members.items() if value is not None}
 
 
+INT32 = Rule(format="int32")
 INT64 = Rule(format="int64")
 
 
