@@ -48,7 +48,7 @@ demo: install ## deliver notifications on a control plane of its own (KEEP=1 sta
 test: control-plane ## all tests; what CI runs
 	$(PYTEST) -n $(WORKERS) --dist loadfile
 
-.PHONY: test-status test-api test-runtime test-testing test-notification
+.PHONY: test-status test-api test-runtime test-testing test-notification test-signalprocessing
 test-status: control-plane ## the status package
 	$(PYTEST) packages/kubernaut-status
 test-api: control-plane ## the resource models and CRDs
@@ -59,6 +59,8 @@ test-testing: control-plane ## the testing package
 	$(PYTEST) packages/kubernaut-testing
 test-notification: control-plane ## the Notification service, with its faults and crash points
 	$(PYTEST) services/notification
+test-signalprocessing: control-plane ## the SignalProcessing service
+	$(PYTEST) services/signalprocessing
 
 .PHONY: test-charts
 test-charts: control-plane ## the charts: rendered, checked, installed into a cluster; and the image's build
