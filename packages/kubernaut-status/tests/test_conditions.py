@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kubernaut_status.conditions import (
     Condition,
+    ConditionTemplate,
     find_condition,
     is_true,
     merge_conditions,
@@ -16,6 +17,7 @@ from kubernaut_status.conditions import (
     progress_conditions,
     remove_condition,
     set_condition,
+    with_conditions,
 )
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,6 +101,31 @@ def test_progress_is_told_to_kstatus() -> None:
         [],
         ["Reconciling", "Stalled"],
     )
+
+
+def test_templates_become_conditions_behind_those_that_are_there() -> None:
+    current = [condition("Other"), condition("Ready", "False", at=EARLY)]
+    wanted = [ConditionTemplate("New", "True", "Fresh", "just made"), ConditionTemplate("Ready", "True", "Done")]
+    made = with_conditions(current, wanted, observed_generation=1, now=LATE)
+    assert [(each["type"], each["status"]) for each in made] == [("Other", "True"), ("Ready", "True"), ("New", "True")]
+    assert [each["lastTransitionTime"][:10] for each in made] == ["2026-01-01", "2026-01-02", "2026-01-02"]
+    assert current[1]["status"] == "False", "the list that was passed in is left alone"
+
+
+def test_types_that_exclude_each_other_leave_with_the_one_that_is_wanted() -> None:
+    current = [condition("Reconciling"), condition("Other")]
+    stalled = ConditionTemplate("Stalled", "True", "Broken")
+    made = with_conditions(
+        current, [stalled], without=("Reconciling", "Stalled", "Ready"), observed_generation=1, now=LATE
+    )
+    assert [each["type"] for each in made] == ["Other", "Stalled"]
+
+
+def test_a_template_that_says_nothing_new_keeps_its_time() -> None:
+    current = [condition("Ready", "True", "Before")]
+    (made,) = with_conditions(current, [ConditionTemplate("Ready", "True", "After")], observed_generation=2, now=LATE)
+    assert (made["reason"], made["observedGeneration"]) == ("After", 2)
+    assert made["lastTransitionTime"] == current[0]["lastTransitionTime"]
 
 
 TYPES = ["A", "B", "C", "D"]

@@ -10,7 +10,7 @@
 | files that change | `FileWatcher`, `ReloadMetrics` |
 | the API server | `Connection`, `ConnectError` |
 | who of several works | `LeaderElector` |
-| what others ask | `ProbeServer`, `Checks`, `LoopMonitor`, `new_registry` |
+| what others ask | `ProbeServer`, `Checks`, `LoopMonitor`, `Lifecycle`, `new_registry` |
 | what others read | `EventRecorder`, `ObjectReference`, `setup_logging`, `set_level` |
 
 Importing the package is cheap; kopf and the `kubernetes` package are loaded when they are used.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .events import EventRecorder, ObjectReference
     from .flags import StartError
     from .leader import LeaderElector
+    from .lifecycle import Lifecycle
     from .logs import set_level, setup_logging
     from .metrics import new_registry
     from .probes import Checks, LoopMonitor, ProbeServer
@@ -55,6 +56,7 @@ _HOMES = {
     "events": ("EventRecorder", "ObjectReference"),
     "flags": ("StartError",),
     "leader": ("LeaderElector",),
+    "lifecycle": ("Lifecycle",),
     "logs": ("set_level", "setup_logging"),
     "metrics": ("new_registry",),
     "probes": ("Checks", "LoopMonitor", "ProbeServer"),
@@ -82,6 +84,7 @@ __all__ = [
     "FileWatcher",
     "HistoryRewoundError",
     "LeaderElector",
+    "Lifecycle",
     "LoadedConfig",
     "LoopMonitor",
     "ObjectReference",

@@ -5,14 +5,17 @@
 | a controller that changes status in a callback | `StatusManager.atomic_status_update(obj, mutate)` |
 | code with a loop of its own | `retry_on_conflict(DEFAULT_RETRY, attempt)`, `fetch`, `write_status` |
 | which phase may follow which | `PhaseMachine` |
-| conditions | `set_condition`, `merge_conditions`, `progress_conditions` |
+| conditions | `with_conditions`, `set_condition`, `merge_conditions`, `progress_conditions` |
 | HTTP | `AiohttpClient`, `SyncKubernetesClient`, `AsyncKubernetesClient`, or your own `StatusClient` |
 
 Knows nothing of any operator framework. The errors are drawn as a tree in `kubernaut_status.errors`.
 """
 
 from .conditions import (
+    RECONCILING,
+    STALLED,
     Condition,
+    ConditionTemplate,
     find_condition,
     is_true,
     merge_conditions,
@@ -20,6 +23,7 @@ from .conditions import (
     progress_conditions,
     remove_condition,
     set_condition,
+    with_conditions,
 )
 from .direct import fetch, write_status
 from .errors import (
@@ -50,10 +54,13 @@ from .writes import OwnWrite, OwnWrites, Writes
 
 __all__ = [
     "DEFAULT_RETRY",
+    "RECONCILING",
+    "STALLED",
     "ApiCalls",
     "ApiError",
     "Commit",
     "Condition",
+    "ConditionTemplate",
     "ConflictError",
     "ConflictRetry",
     "ConflictsExhaustedError",
@@ -99,5 +106,6 @@ __all__ = [
     "status_of",
     "uid_of",
     "version_of",
+    "with_conditions",
     "write_status",
 ]

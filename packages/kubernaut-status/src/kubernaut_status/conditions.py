@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, MutableSequence, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Condition = dict[str, Any]
 """A metav1.Condition as JSON: type, status, reason, message, lastTransitionTime, observedGeneration."""
@@ -152,3 +152,34 @@ def progress_conditions(
         else []
     )
     return setting, [type_ for type_ in (RECONCILING, STALLED) if type_ != present]
+
+
+class ConditionTemplate(NamedTuple):
+    """A condition without its generation and time: what a phase or a finding brings with it, as data."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+
+
+def with_conditions(
+    current: Iterable[Mapping[str, Any]],
+    wanted: Iterable[ConditionTemplate],
+    *,
+    without: Collection[str] = (),
+    observed_generation: int,
+    now: datetime | str,
+) -> list[Condition]:
+    """`current` with the conditions of `wanted` in it, and without the types of `without` that `wanted` does not name.
+
+    The order of `current` stays, new types come behind it in the order of `wanted`; transition times of what does not
+    flip stay, and so do all other conditions. `current` itself is not changed.
+    """
+    conditions = [dict(condition) for condition in current]
+    templates = list(wanted)
+    for template in templates:
+        set_condition(conditions, new_condition(*template, observed_generation=observed_generation, now=now))
+    for type_ in frozenset(without) - {template.type for template in templates}:
+        remove_condition(conditions, type_)
+    return conditions
