@@ -1,0 +1,205 @@
+"""The conditions of a SignalProcessing, all of them built here.
+
+| type | says |
+|---|---|
+| `EnrichmentComplete` | the target was read, in full or degraded; False while that fails |
+| `ClassificationComplete` | environment, priority and severity, each with where it comes from |
+| `CategorizationComplete` | the business behind the target |
+| `ProcessingComplete` | how long it took, or why it ended early |
+| `Ready` | the end: True when completed, False when failed |
+| `Reconciling`, `Stalled` | the phase in the words of kstatus, so that `helm --wait` and Flux agree with it |
+
+Ready, Reconciling and Stalled follow from the phase alone, by one table; the others are findings, one function each. A
+completed object has exactly the first five, in this order. Messages are deterministic: the same facts give the same
+bytes, so that a status which says nothing new is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from kubernaut_api import (
+    BusinessClassification,
+    Condition,
+    EnvironmentClassification,
+    KubernetesContext,
+    PriorityAssignment,
+    SignalClassification,
+    TargetResource,
+)
+from kubernaut_status import RECONCILING, STALLED, ConditionTemplate, with_conditions
+
+from .failure import MandatoryRule, RuleFailure, bounded
+from .phases import CATEGORIZING, CLASSIFYING, COMPLETED, ENRICHING, FAILED, PENDING
+
+ENRICHMENT_COMPLETE = "EnrichmentComplete"
+CLASSIFICATION_COMPLETE = "ClassificationComplete"
+CATEGORIZATION_COMPLETE = "CategorizationComplete"
+PROCESSING_COMPLETE = "ProcessingComplete"
+READY = "Ready"
+
+OWNED_CONDITIONS = frozenset(
+    {
+        ENRICHMENT_COMPLETE,
+        CLASSIFICATION_COMPLETE,
+        CATEGORIZATION_COMPLETE,
+        PROCESSING_COMPLETE,
+        READY,
+        RECONCILING,
+        STALLED,
+    }
+)
+"""Condition types that only this controller writes; those of others are left as they are."""
+
+REASON_ENRICHED = "EnrichmentSucceeded"
+REASON_DEGRADED = "DegradedMode"
+REASON_ENRICHMENT_FAILED = "EnrichmentFailed"
+REASON_CLASSIFIED = "ClassificationSucceeded"
+REASON_CLASSIFICATION_FAILED = "ClassificationFailed"
+REASON_REGO_ERROR = "RegoEvaluationError"
+REASON_CATEGORIZED = "CategorizationSucceeded"
+REASON_CATEGORIZATION_FAILED = "CategorizationFailed"
+REASON_PROCESSED = "ProcessingSucceeded"
+REASON_PROCESSING_FAILED = "ProcessingFailed"
+REASON_TIMED_OUT = "TimedOut"
+
+SEVERITY_SOURCE = "rego-policy"
+"""Where severities come from; status has no field for it."""
+
+
+def _on_the_way(reason: str, message: str) -> tuple[ConditionTemplate, ...]:
+    return (ConditionTemplate(RECONCILING, "True", reason, message),)
+
+
+PHASE_CONDITIONS: Mapping[str, tuple[ConditionTemplate, ...]] = {
+    PENDING: _on_the_way("Pending", "Signal is waiting to be processed"),
+    ENRICHING: _on_the_way("Enriching", "The target is being read"),
+    CLASSIFYING: _on_the_way("Classifying", "The policy is being asked"),
+    CATEGORIZING: _on_the_way("Categorizing", "The business is being determined"),
+    COMPLETED: (ConditionTemplate(READY, "True", "Ready", "Signal is ready for analysis"),),
+    FAILED: (
+        ConditionTemplate(READY, "False", "NotReady", "Signal processing failed"),
+        ConditionTemplate(STALLED, "True", "ProcessingFailed", "The signal will not be processed again"),
+    ),
+}
+"""Phase -> its conditions among Ready, Reconciling and Stalled; those of the three that are not named are removed."""
+
+_OF_PHASE = frozenset({READY, RECONCILING, STALLED})
+
+_COMPLETION_OF: Mapping[str, str] = {
+    ENRICHING: ENRICHMENT_COMPLETE,
+    CLASSIFYING: CLASSIFICATION_COMPLETE,
+    CATEGORIZING: CATEGORIZATION_COMPLETE,
+}
+"""Phase -> the condition that says whether its work is done; Pending has no work of its own."""
+
+_RULE_REASONS: Mapping[MandatoryRule, str] = {
+    "environment": REASON_CLASSIFICATION_FAILED,
+    "priority": REASON_CLASSIFICATION_FAILED,
+    "severity": REASON_REGO_ERROR,
+}
+
+Templates = tuple[ConditionTemplate, ...]
+
+
+def enriched(target: TargetResource, context: KubernetesContext) -> Templates:
+    """EnrichmentComplete is True: in full, or degraded because the target could not be read."""
+    if context.degraded_mode:
+        message = f"{_named(target)}: enriched in degraded mode, without the target's own data"
+        return (ConditionTemplate(ENRICHMENT_COMPLETE, "True", REASON_DEGRADED, message),)
+    return (ConditionTemplate(ENRICHMENT_COMPLETE, "True", REASON_ENRICHED, f"{_named(target)}: enriched"),)
+
+
+def enrichment_failed(error: str) -> Templates:
+    """EnrichmentComplete is False; the phase stays and the enrichment is tried again."""
+    return (ConditionTemplate(ENRICHMENT_COMPLETE, "False", REASON_ENRICHMENT_FAILED, bounded(error)),)
+
+
+def classified(
+    environment: EnvironmentClassification, priority: PriorityAssignment, signal: SignalClassification
+) -> Templates:
+    """ClassificationComplete is True; a proactive signal also says so, with both of its names."""
+    facts = [
+        f"environment={environment.environment} (source={environment.source})",
+        f"priority={priority.priority} (source={priority.source})",
+        f"severity={signal.severity} (source={SEVERITY_SOURCE})",
+    ]
+    if signal.signal_mode == "proactive":
+        facts += [
+            "signalMode=proactive",
+            f"signalName={signal.signal_name}",
+            f"sourceSignalName={signal.source_signal_name}",
+        ]
+    return (ConditionTemplate(CLASSIFICATION_COMPLETE, "True", REASON_CLASSIFIED, bounded(", ".join(facts))),)
+
+
+def classification_failed(failure: RuleFailure) -> Templates:
+    """A mandatory rule gave no answer: classification, categorization and processing are False."""
+    reason = _RULE_REASONS[failure.rule]
+    return (
+        ConditionTemplate(CLASSIFICATION_COMPLETE, "False", reason, bounded(failure.cause)),
+        ConditionTemplate(
+            CATEGORIZATION_COMPLETE, "False", REASON_CATEGORIZATION_FAILED, "Skipped: the classification failed"
+        ),
+        ConditionTemplate(
+            PROCESSING_COMPLETE, "False", REASON_PROCESSING_FAILED, f"No {failure.rule} could be determined"
+        ),
+    )
+
+
+def completed(
+    business: BusinessClassification,
+    environment: EnvironmentClassification | None,
+    priority: PriorityAssignment | None,
+    seconds: float,
+) -> Templates:
+    """CategorizationComplete and ProcessingComplete are True; `seconds` is the time since the start."""
+    categories = (
+        f"businessUnit={business.business_unit}, criticality={business.criticality}, sla={business.sla_requirement}"
+    )
+    outcome = (
+        f"Signal processed successfully in {max(0.0, seconds):.2f}s: "
+        f"priority={priority.priority if priority else ''}, "
+        f"environment={environment.environment if environment else ''}"
+    )
+    return (
+        ConditionTemplate(CATEGORIZATION_COMPLETE, "True", REASON_CATEGORIZED, bounded(categories)),
+        ConditionTemplate(PROCESSING_COMPLETE, "True", REASON_PROCESSED, outcome),
+    )
+
+
+def timed_out(phase: str, text: str) -> Templates:
+    """The deadline has passed in `phase`: its own condition, if it has one, and ProcessingComplete are False."""
+    types = [_COMPLETION_OF[phase]] if phase in _COMPLETION_OF else []
+    return tuple(
+        ConditionTemplate(type_, "False", REASON_TIMED_OUT, bounded(text)) for type_ in (*types, PROCESSING_COMPLETE)
+    )
+
+
+def conditions_for(
+    current: Sequence[Condition],
+    phase: str,
+    found: Iterable[ConditionTemplate] = (),
+    *,
+    generation: int,
+    now: datetime,
+) -> list[Condition]:
+    """Return the whole list of conditions that an object in `phase` should have, made from its `current` ones.
+
+    `found` are the findings of the pass, from the functions above; earlier ones stay. So do conditions of other
+    writers, the order, and transition times of what did not flip.
+    """
+    made = with_conditions(
+        [condition.to_wire() for condition in current],
+        [*found, *PHASE_CONDITIONS.get(phase, ())],
+        without=_OF_PHASE,
+        observed_generation=generation,
+        now=now,
+    )
+    return [Condition.model_validate(condition) for condition in made]
+
+
+def _named(target: TargetResource) -> str:
+    place = f"{target.namespace}/{target.name}" if target.namespace else target.name
+    return bounded(" ".join(part for part in (target.kind, place) if part)) or "Signal without a target"
