@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubernaut_api import SignalProcessing
+from kubernaut_api.signalprocessing import SignalProcessingStatus
+from kubernaut_signalprocessing.failure import (
+    MAX_ERROR,
+    RETRY,
+    RuleFailure,
+    bounded,
+    clear_failures,
+    deadline_passed,
+    record_end,
+    record_transient,
+    retry_not_before,
+    timeout_text,
+)
+
+MakeSP = Callable[..., SignalProcessing]
+
+
+def test_each_mandatory_rule_has_its_words_and_gives_the_cause() -> None:
+    assert RuleFailure("environment", "undefined").text == "environment classification failed: undefined"
+    assert RuleFailure("priority", "undefined").text == "priority assignment failed: undefined"
+    assert "policy evaluation failed: undefined" in RuleFailure("severity", "undefined").text
+
+
+def test_an_evaluators_text_becomes_one_bounded_line() -> None:
+    text = RuleFailure("priority", "policy.rego:3:\n  conflict\n" + "x" * 5000).text
+    assert len(text) == MAX_ERROR
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("seconds", "passed"), [(-1, False), (0, False), (0.001, True), (60, True)])
+def test_a_deadline_has_passed_when_it_is_in_the_past(
+    make_sp: MakeSP, now: datetime, seconds: float, passed: bool
+) -> None:
+    assert deadline_passed(make_sp(timesOutAt="2026-03-01T10:00:00Z"), now + timedelta(seconds=seconds)) is passed
+
+
+def test_without_a_deadline_no_time_is_too_late(make_sp: MakeSP, now: datetime) -> None:
+    assert deadline_passed(make_sp(), now + timedelta(days=10_000)) is False
+
+
+def test_a_timeout_names_phase_whole_seconds_and_deadline(make_sp: MakeSP, now: datetime) -> None:
+    sp = make_sp(
+        timesOutAt="2026-03-01T10:01:00Z", status={"phase": "Classifying", "startTime": "2026-03-01T10:00:00Z"}
+    )
+    assert timeout_text(sp, now + timedelta(seconds=65.9)) == (
+        "processing timed out after 1m5s in phase Classifying (deadline 2026-03-01T10:01:00Z)"
+    )
+
+
+def test_a_timeout_of_an_object_without_a_start_names_no_time(make_sp: MakeSP, now: datetime) -> None:
+    text = timeout_text(make_sp(timesOutAt="2026-03-01T09:59:00Z"), now)
+    assert text == "processing timed out in phase Pending (deadline 2026-03-01T09:59:00Z)"
+
+
+def test_a_clock_that_runs_behind_gives_no_negative_time(make_sp: MakeSP, now: datetime) -> None:
+    sp = make_sp(timesOutAt="2026-03-01T09:59:00Z", status={"startTime": "2026-03-01T10:00:05Z"})
+    assert "after 0s" in timeout_text(sp, now)
+
+
+def test_transient_failures_are_counted_and_a_success_leaves_only_the_time(now: datetime) -> None:
+    status = SignalProcessingStatus()
+    assert [record_transient(status, "busy", now + timedelta(seconds=n)) for n in range(3)] == [1, 2, 3]
+    clear_failures(status)
+    assert status.to_wire() == {"failureInfo": {"lastFailureTime": "2026-03-01T10:00:02Z"}}
+
+
+def test_a_success_without_failures_before_writes_nothing() -> None:
+    status = SignalProcessingStatus()
+    clear_failures(status)
+    assert status.to_wire() == {}
+
+
+def test_an_end_keeps_the_count_of_failures_before_it(now: datetime) -> None:
+    status = SignalProcessingStatus()
+    record_transient(status, "busy", now)
+    record_end(status, "timed out\nat last")
+    assert status.failure_info is not None
+    assert (status.failure_info.error, status.failure_info.consecutive_failures) == ("timed out at last", 1)
+
+
+def test_waits_are_those_of_the_contract() -> None:
+    assert [RETRY.policy(n) for n in (1, 2, 3, 4, 5, 6, 60)] == [30, 60, 120, 240, 300, 300, 300]
+
+
+def test_the_due_time_of_a_retry_can_be_read_from_the_status(now: datetime) -> None:
+    status = SignalProcessingStatus()
+    assert retry_not_before(status) is None
+    for _ in range(3):
+        record_transient(status, "busy", now)
+    assert retry_not_before(status) == now + timedelta(seconds=120)
+    clear_failures(status)
+    assert retry_not_before(status) is None
+
+
+def test_an_error_that_a_parent_wrote_delays_nothing() -> None:
+    status = SignalProcessingStatus.model_validate({"failureInfo": {"error": "the parent has ended"}})
+    assert retry_not_before(status) is None
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=()), max_size=200))
+def test_every_error_can_be_stored(error: str) -> None:
+    assert len(bounded(error).encode().splitlines()) <= 1
