@@ -69,6 +69,8 @@ def test_the_order_is_assets_then_path_then_cache(
         ("kube-apiserver", "Kubernetes v{pinned}", True),
         ("helm", "v3.14.2+gabc", True),
         ("helm", "v2.17.0", False),
+        ("opa", "Version: 1.4.2", True),
+        ("opa", "Version: 0.70.0", False),
         ("etcd", "something else", False),
     ],
 )

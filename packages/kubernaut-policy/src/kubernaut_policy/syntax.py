@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kubernaut_policy.errors import Problem
 
-__all__ = ["FORBIDDEN", "Token", "check", "input_paths", "plain_escapes", "tokens"]
+__all__ = ["FORBIDDEN", "Token", "check", "input_paths", "led_elsewhere", "plain_escapes", "tokens"]
 
 FORBIDDEN = frozenset({"http.send", "net.lookup_ip_addr", "opa.runtime"})
 """Built-ins that no policy may call."""
@@ -149,6 +149,22 @@ def plain_escapes(text: str) -> str:
         if match.lastgroup == "string":
             out += [text[at : match.start()], '"', _ESCAPE.sub(_plain, match.group()[1:-1]), '"']
             at = match.end()
+    return "".join([*out, text[at:]])
+
+
+def led_elsewhere(text: str, names: Mapping[str, str]) -> str:
+    """The same policy with each call of a built-in that is a key of `names` written as a call of its value.
+
+    Names that the policy defines itself (a head at the begin of a line) are left alone.
+    """
+    own = {name for name in names if re.search(rf"^(?:default\s+)?{name}\b", text, re.MULTILINE)}
+    matches = [match for match in _TOKEN.finditer(text) if match.lastgroup not in ("space", "comment")]
+    out, at = [], 0
+    for before, match, after in zip([None, *matches], matches, matches[1:], strict=False):
+        if match.group() in names and match.group() not in own and after.group() == "(":
+            if before is None or before.group() != ".":
+                out += [text[at : match.start()], names[match.group()]]
+                at = match.end()
     return "".join([*out, text[at:]])
 
 

@@ -27,7 +27,11 @@ average := sum(input.numbers) / count(input.numbers)
 
 rounded := round(input.numbers[0])
 
-remainder := input.numbers[0] % 7
+floored := floor(input.numbers[0])
+
+quotient := input.numbers[0] / 7
+
+ranged := numbers.range(1, input.numbers[1]) if input.numbers[1] < 20
 
 product := input.numbers[0] * input.numbers[1]
 

@@ -7,6 +7,9 @@ What a user of the library has to know, each seen with 1.5.2 and shown by a test
   conversion writes broken JSON for a quote, cuts at NUL, and knows floats to six digits only), and literals are
   respelled (`syntax.plain_escapes`). Built-ins that look inside of a string (`ESCAPE_SENSITIVE`) still see `\\n` as
   two characters: such a policy over such an input fails instead of deciding something else than OPA would.
+* `max`, `min` and `sort` compare numbers by their digits as text (`max([9, 10])` is 9); the operators `<` and `<=` do
+  not. So calls of the three are led to a module of ours (`_COMPAT`).
+* `%` is wrong from 1000 on (`1123 % 7` is 5), so a policy with it is refused.
 * Its compiler refuses less than OPA's: `plan.check` makes up for that.
 * A failed query is told in the text of its output, and with some errors the output even counts as good.
 * Some faults end the process (a null pointer is passed on by the binding): hence the worker.
@@ -38,6 +41,57 @@ ESCAPE_SENSITIVE = frozenset({"upper", "substring", "indexof", "indexof_n", "for
 """Built-ins (or beginnings of their names) that give another answer for a string with a quote, backslash or control
 character than OPA does, since they see its escaped spelling."""
 
+_LED = {
+    "max": "data.kubernaut_compat.largest_of",
+    "min": "data.kubernaut_compat.smallest_of",
+    "sort": "data.kubernaut_compat.sorted",
+}
+_COMPAT = """package kubernaut_compat
+
+largest_of(items) := largest if {
+	some largest in items
+	every item in items { item <= largest }
+}
+
+smallest_of(items) := smallest if {
+	some smallest in items
+	every item in items { item >= smallest }
+}
+
+numeric(items) if {
+	is_array(items)
+	every item in items { is_number(item) }
+}
+
+numeric(items) if {
+	is_set(items)
+	every item in items { is_number(item) }
+}
+
+sorted(items) := sort(items) if not numeric(items)
+
+sorted(items) := [item |
+	some rank in numbers.range(0, count(items) - 1)
+	item := items[index]
+	rank == count([1 | other := items[at]; before(other, at, item, index)])
+] if {
+	numeric(items)
+	count(items) > 0
+}
+
+sorted(items) := [] if {
+	numeric(items)
+	count(items) == 0
+}
+
+before(one, _, other, _) if one < other
+
+before(one, at, other, index) if {
+	one == other
+	at < index
+}
+"""
+
 _AT = re.compile(r"error \d+:.*?\|(\d+)\|\d+\s*\(errormsg \d+:([^)\n]*)")
 _PRINTED = re.compile(r"^(?:-- )?[^\s:]+:(\d+):(\d+):?[ \t]*(.*)$", re.MULTILINE)
 _ESCAPED = re.compile(r'\\(?:["\\bfnrt]|u00[01])')
@@ -52,11 +106,18 @@ class RegopyEngine:
         """Check and compile; see `PolicyEngine.compile`."""
         if problems := syntax.check(policy.text):
             raise PolicyCompileError(policy.source, problems)
+        if problems := [
+            Problem("the engine regopy computes `%` wrongly; use the engine regorus", token.line, token.column)
+            for token in syntax.tokens(policy.text)
+            if token.text == "%"
+        ]:
+            raise PolicyCompileError(policy.source, problems)
         interpreter = Interpreter()
-        text = syntax.plain_escapes(policy.text)
+        text = syntax.led_elsewhere(syntax.plain_escapes(policy.text), _LED)
         with _Printed() as printed:
             try:
                 interpreter.add_module("policy.rego", text)
+                interpreter.add_module("compat.rego", _COMPAT)
             except RegoError as error:
                 raise PolicyCompileError(policy.source, _refusals(str(error), text)) from None
             bundle = interpreter.build(None, [_entry_point(f"data.{_package(text)}")])
@@ -133,7 +194,7 @@ def _answer(text: str) -> Answer:
     try:
         decoded: dict[str, Any] = json.loads(text)
     except ValueError:
-        return Failure("the engine's answer is no JSON: a string with escapes was changed inside of an escape")
+        return Failure(f"the engine's answer is no JSON: {text[:100]!r}")
     expressions = decoded.get("expressions") or []
     return Value(expressions[0]) if expressions else Undefined()
 
