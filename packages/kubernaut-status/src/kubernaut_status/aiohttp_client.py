@@ -87,7 +87,7 @@ class AiohttpClient:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl)
             self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": self._user_agent})
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": request.accept}
         if token := self._token():
             headers["Authorization"] = f"Bearer {token}"
         data = None

@@ -68,7 +68,7 @@ class AsyncKubernetesClient:
 
 
 def _serialized(request: Request) -> dict[str, Any]:
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": request.accept}
     if request.body is not None:
         headers["Content-Type"] = request.content_type
     return {

@@ -20,7 +20,8 @@ class Request:
 
     `verb` is the API's verb (get, list, watch, create, update, patch, delete), as audit log and
     RBAC name it; `resource` and `subresource` are its plural noun and e.g. `status`; `timeout` is in
-    seconds, None for the client's default.
+    seconds, None for the client's default. `accept` is the form of the answer: JSON in any case, but
+    for example of an object's metadata alone.
     """
 
     verb: str
@@ -32,6 +33,7 @@ class Request:
     body: object | None = None
     content_type: str = "application/json"
     timeout: float | None = None
+    accept: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
