@@ -33,9 +33,8 @@ from kubernaut_api import (
     WorkloadContext,
 )
 from kubernaut_runtime.text import cut, one_line
-from kubernaut_status import Resource
-
 from kubernaut_signalprocessing.metrics import EnrichmentError as Lack
+from kubernaut_status import Resource
 
 from .errors import (
     EnrichmentError,

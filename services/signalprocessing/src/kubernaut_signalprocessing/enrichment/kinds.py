@@ -1,9 +1,9 @@
 """The kinds that can be read: by the name that an alert gives, or as the owner reference says.
 
 An alert names a kind without its API group, so only kinds that are unmistakable are targets. An owner reference says
-which API its kind is of, and that is honoured: a `Deployment` of another group than `apps` is not looked up there. Kinds
-that are not in the table are not read. Their plural is unknown here, asking the server for it costs requests for every
-kind that a cluster may have, and the controller's role does not cover them.
+which API its kind is of, and that is honoured: a `Deployment` of another group than `apps` is not looked up there.
+Kinds that are not in the table are not read. Their plural is unknown here, asking the server for it costs requests for
+every kind that a cluster may have, and the controller's role does not cover them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod")
 
 _SERVICES = Resource("", "v1", "services", "Service")
-_APPS = tuple(
-    Resource("apps", "v1", f"{kind.lower()}s", kind)
-    for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
+_APPS = (
+    Resource("apps", "v1", "deployments", "Deployment"),
+    Resource("apps", "v1", "statefulsets", "StatefulSet"),
+    Resource("apps", "v1", "daemonsets", "DaemonSet"),
+    Resource("apps", "v1", "replicasets", "ReplicaSet"),
 )
 _BATCH = (Resource("batch", "v1", "jobs", "Job"), Resource("batch", "v1", "cronjobs", "CronJob"))
 
@@ -27,8 +29,12 @@ TARGETS = {resource.kind: resource for resource in (PODS, *_APPS, _SERVICES, NOD
 _OWNERS = {(r.group, r.kind): r for r in (PODS, NODES, NAMESPACES, _SERVICES, *_APPS, *_BATCH)}
 
 _RBAC = "rbac.authorization.k8s.io"
-_CLUSTER_SCOPED = {("", "Node"), ("", "PersistentVolume"), ("", "Namespace"), (_RBAC, "ClusterRole")} | {
-    (_RBAC, "ClusterRoleBinding")
+_CLUSTER_SCOPED = {
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("", "Namespace"),
+    (_RBAC, "ClusterRole"),
+    (_RBAC, "ClusterRoleBinding"),
 }
 
 

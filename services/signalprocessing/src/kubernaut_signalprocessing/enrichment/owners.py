@@ -1,8 +1,8 @@
 """The chain of controllers above a Pod: ReplicaSet, Deployment, ...
 
 Each step follows the owner reference that has `controller: true`; there is at most one. An owner is taken from the
-reference, so it is in the chain even if it cannot be read; it is read only to find its own owner. A read that fails, the
-end of the time, or a kind that is not read ends the chain where it is: part of it is worth more than none, and the
+reference, so it is in the chain even if it cannot be read; it is read only to find its own owner. A read that fails,
+the end of the time, or a kind that is not read ends the chain where it is: part of it is worth more than none, and the
 enrichment as a whole has what it needs.
 
 `api_version` is filled in, from the reference. It is in the resource's schema, and without it an owner of a kind that

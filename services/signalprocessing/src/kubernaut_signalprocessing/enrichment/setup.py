@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kubernaut_runtime import Runtime
-
 from kubernaut_signalprocessing.config import SignalProcessingConfig
 from kubernaut_signalprocessing.metrics import SignalProcessingMetrics
 
