@@ -87,7 +87,11 @@ class Watching:
         self.on_change: Callable[[ObjectKey, Priority], None] = lambda key, priority: self.woken.append(
             (key.name, priority)
         )
-        self.stores = [Store(resource, lambda *news: self.on_change(*news)) for resource in resources]
+        scopes: dict[Resource, str] = options.pop("scopes", {})
+        self.stores = [
+            Store(resource, lambda *news: self.on_change(*news), namespace=scopes.get(resource))
+            for resource in resources
+        ]
         self.store = self.stores[0]
         times = {
             "server_timeout": 5.0,
@@ -158,7 +162,10 @@ def through_faults(control_plane: ControlPlane, fault_proxy: FaultProxy) -> Conn
 async def watching(
     control_plane: ControlPlane, connection: Connection, gadgets: Resource, namespace: str
 ) -> AsyncIterator[Callable[..., Watching]]:
-    """Makes a `Watching`; options are those of `Sweep`, `times` those of `WatchTimes`, `via` another connection."""
+    """Makes a `Watching`; options are those of `Sweep`, `times` those of `WatchTimes`, `via` another connection.
+
+    `scopes` are the namespaces of kinds that have one of their own.
+    """
     made: list[Watching] = []
 
     here = namespace

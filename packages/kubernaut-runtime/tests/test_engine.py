@@ -6,7 +6,7 @@ import pytest
 from kubernaut_runtime.controller import Controller, Result
 from kubernaut_runtime.engine import WatchTimes
 from kubernaut_runtime.queue import HIGH, LOW, WorkQueue
-from kubernaut_status import Resource, StatusManager
+from kubernaut_status import ObjectKey, Resource, StatusManager
 from kubernaut_testing.waiting import eventually_async, stays_async
 
 
@@ -36,6 +36,41 @@ async def test_other_namespaces_are_not_seen(watching, shelf, control_plane):
     await sample.start()
     shelf.create("here")
     await eventually_async(lambda: shown(sample) == ["here"])
+
+
+async def test_a_kind_may_have_a_namespace_of_its_own_and_one_without_namespaces_is_watched_whole(
+    watching, shelf, control_plane, ledger
+):
+    elsewhere = control_plane.create_namespace(f"{shelf.namespace}-jobs")
+    namespaces = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+    configs = Resource("", "v1", "configmaps", "ConfigMap")
+    shelf.create("here")
+    type(shelf)(control_plane, elsewhere).create("unseen")
+    sample = watching(shelf.resource, namespaces, configs, scopes={configs: elsewhere})
+    await sample.start()
+    gadgets, all_namespaces, there = sample.stores
+    assert ObjectKey("", elsewhere) in all_namespaces
+    control_plane.api.create(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new", "namespace": elsewhere}}
+    )
+    label = {"metadata": {"labels": {"kubernaut.ai/environment": "staging"}}}
+    control_plane.api.patch("v1", "Namespace", None, elsewhere, label)
+    await eventually_async(lambda: ObjectKey(elsewhere, "new") in there)
+    await eventually_async(
+        lambda: "kubernaut.ai/environment" in all_namespaces.get(ObjectKey("", elsewhere))["metadata"]["labels"]
+    )
+    assert shown(sample) == ["here"]
+    assert {key.namespace for key in gadgets.keys() + there.keys()} == {shelf.namespace, elsewhere}
+    assert sample.engine.restarts == 0
+    ledger.settle()
+    seen = {(e.resource, e.namespace) for e in ledger.entries(user_agent=sample.agent, verb=["list", "watch"])}
+    assert seen == {("gadgets", shelf.namespace), ("namespaces", ""), ("configmaps", elsewhere)}
+
+    sample.engine.restart("the test wants it")
+    await eventually_async(lambda: sample.engine.restarts == 1)
+    shelf.create("later")
+    control_plane.api.delete("v1", "ConfigMap", elsewhere, "new")
+    await eventually_async(lambda: shown(sample) == ["here", "later"] and ObjectKey(elsewhere, "new") not in there)
 
 
 async def test_at_rest_nothing_but_watches_and_sweeps_is_sent(watching, shelf, ledger):

@@ -17,6 +17,8 @@ Known of kopf 1.45, and answered here:
   that it begins asks for a `Sweep`.
 * It finds out at its start which kinds exist and (scanning being off) never again. A kind that is
   installed later is seen by the sweep, which has kopf started again.
+* It watches all its kinds in all its namespaces. So there is one operator of it per namespace, with the kinds that are
+  wanted there, in the one loop; the end of one is the end of all.
 * It processes the events of one object (uid) one after the other and merges none: 1.45 has no batch
   window any more. What of several uids under one name is newer, the store decides.
 * A watch that is silent for `inactivity` seconds is opened again. The server ends each one after
@@ -84,7 +86,9 @@ class WatchTimes:
 
 
 class WatchEngine:
-    """Keeps `stores` fed with the objects of their kinds, in `namespace` or (empty) in all.
+    """Keeps `stores` fed with the objects of their kinds; those that name no namespace, with those in `namespace`.
+
+    An empty namespace stands for all. A kind that lives outside of namespaces is watched whole.
 
     `endpoint` is the API server, `sweep` the one over the same stores; the engine runs it. `restarts`
     counts the ends of kopf; the metrics are `kubernaut_watch_restarts_total` and
@@ -213,7 +217,26 @@ class WatchEngine:
             await self._clock.sleep(wait)
 
     async def _operate(self) -> None:
-        """One run of kopf, in its thread and loop; cancelled to end it.
+        """One run of kopf, in its thread and loop; cancelled to end it."""
+        scopes: dict[str, list[Store]] = {}
+        for store in self._stores:
+            default = store.namespace is None or not store.resource.namespaced
+            scopes.setdefault(self._namespace if default else str(store.namespace), []).append(store)
+        operators = [
+            asyncio.create_task(self._operator(namespace, stores), name=f"kopf in {namespace or 'all namespaces'}")
+            for namespace, stores in scopes.items()
+        ]
+        try:
+            ended, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
+            for operator in ended:
+                operator.result()
+        finally:
+            for operator in operators:
+                operator.cancel()
+            await asyncio.gather(*operators, return_exceptions=True)
+
+    async def _operator(self, namespace: str, stores: Sequence[Store]) -> None:
+        """One operator of kopf over `stores`, in `namespace`; cancelled to end it.
 
         There is no `stop_flag`: kopf leaves its waiter for the flag hanging when it fails, and then waits for it
         for 5 seconds, in which nothing is watched.
@@ -235,7 +258,7 @@ class WatchEngine:
             return kopf.AiohttpSession(server=self._server, aiohttp_session=sessions[-1])
 
         kopf.on.login(registry=registry, id="login")(login)
-        for store in self._stores:
+        for store in stores:
             r = store.resource
             kopf.on.event(r.group, r.version, r.plural, registry=registry, id=f"store-{r.plural}")(self._handler(store))
         try:
@@ -243,8 +266,8 @@ class WatchEngine:
                 registry=registry,
                 settings=self._settings(),
                 standalone=True,
-                clusterwide=not self._namespace,
-                namespaces=[self._namespace] if self._namespace else [],
+                clusterwide=not namespace,
+                namespaces=[namespace] if namespace else [],
             )
         finally:
             for session in sessions:

@@ -114,12 +114,16 @@ class Runtime(Generic[C]):
         resource: Resource,
         reconciler: Reconciler | Callable[[Store], Reconciler] | None = None,
         *,
+        namespace: str | None = None,
         workers: int | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
         on_change: OnChange | None = None,
         priority: Callable[[Object], Priority] | None = None,
     ) -> Store:
-        """Watch `resource` in the namespace; return its store.
+        """Watch `resource`; return its store.
+
+        Watched is `namespace` (default: the controller's; empty: all), or everything if the kind lives outside of
+        namespaces.
 
         With a `reconciler` (or a function that makes it from the store) its keys are queued and reconciled by
         `workers` (default: `controller.maxConcurrentReconciles`), failures waiting by `backoff`. `on_change` hears of
@@ -128,7 +132,9 @@ class Runtime(Generic[C]):
         """
         listeners: list[OnChange] = [on_change] if on_change is not None else []
         stores, queues, controllers = self._metrics
-        store = Store(resource, lambda key, priority: _tell(listeners, key, priority), metrics=stores)
+        store = Store(
+            resource, lambda key, priority: _tell(listeners, key, priority), namespace=namespace, metrics=stores
+        )
         self.stores.append(store)
         if reconciler is None:
             return store

@@ -65,6 +65,9 @@ class StoreMetrics:
 class Store:
     """The newest version of every object of `resource`; `on_change(key, priority)` is told of news.
 
+    `namespace` is whose objects are watched for it: None that of the engine, empty all. A kind that lives outside of
+    namespaces is watched whole.
+
     It is the `Writes` of the status managers of its kind. `counts` are the outcomes so far, by the
     names in `StoreMetrics`; `newest_version` is the highest resourceVersion seen, of an object or a list.
     """
@@ -74,9 +77,11 @@ class Store:
         resource: Resource,
         on_change: Callable[[ObjectKey, Priority], None],
         *,
+        namespace: str | None = None,
         metrics: StoreMetrics | None = None,
     ) -> None:
         self.resource = resource
+        self.namespace = namespace
         self.counts: Counter[str] = Counter()
         self.newest_version = 0
         self._on_change = on_change

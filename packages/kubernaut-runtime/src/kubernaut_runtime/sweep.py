@@ -68,7 +68,9 @@ class HistoryRewoundError(RuntimeError):
 
 
 class Sweep:
-    """Sweeps the kinds of `stores`, in `namespace` (empty: all namespaces), when asked and every `resync_period`.
+    """Sweeps the kinds of `stores`, when asked and every `resync_period`.
+
+    `namespace` (empty: all) is for the stores that name none.
 
     `retry` are the waits after errors, in seconds. `kubernaut_sweeps_total{resource,result}` counts them
     in `registry`.
@@ -140,7 +142,7 @@ class Sweep:
         version, token = 0, ""
         while True:
             seen = store.newest_version
-            page = await self._page(store.resource, token)
+            page = await self._page(store, token)
             if page is None:
                 listed.clear()
                 token = ""
@@ -156,11 +158,11 @@ class Sweep:
                 store.prune(listed, version)
                 return
 
-    async def _page(self, resource: Resource, token: str) -> dict[str, Any] | None:
+    async def _page(self, store: Store, token: str) -> dict[str, Any] | None:
         """One page of the list; None if the token of the pages has expired."""
         query = {"limit": str(self._page_size)} | ({"continue": token} if token else {})
-        path = resource.collection_path(self._namespace)
-        request = Request("list", "GET", path, resource.plural, query=query)
+        path = store.resource.collection_path(self._namespace if store.namespace is None else store.namespace)
+        request = Request("list", "GET", path, store.resource.plural, query=query)
         response = await self._client.send(request)
         if response.code == _GONE and token:
             return None
