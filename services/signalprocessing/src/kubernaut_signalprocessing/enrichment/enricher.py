@@ -100,7 +100,7 @@ class Enricher:
                 namespace = await self._namespaces.get(target.namespace)
             if namespace is None:
                 raise NamespaceMissingError(target.namespace, _described(target))
-            context.namespace = _namespace_context(namespace)
+            context.namespace = _namespace_context(target.namespace, namespace)
         elif resource is None:
             context.degraded_mode = True
         if resource is None:
@@ -115,7 +115,7 @@ class Enricher:
             self._lacking("not_found")
             context.degraded_mode = True
         else:
-            await _add_workload(context, self._local, resource, found, deadline)
+            await _add_workload(context, self._local, found, target, deadline)
         return context
 
     async def _in_remote_cluster(self, cluster_id: str, target: TargetResource, deadline: float) -> KubernetesContext:
@@ -135,7 +135,7 @@ class Enricher:
         if named:
             async with _in_time(deadline, target):
                 namespace = await _unless_for_good(reader.metadata(NAMESPACES, "", target.namespace))
-            context.namespace = None if namespace is None else _namespace_context(namespace)
+            context.namespace = None if namespace is None else _namespace_context(target.namespace, namespace)
         if resource is None:
             context.degraded_mode = not named
             return context
@@ -145,7 +145,7 @@ class Enricher:
             self._lacking("remote_not_found")
             context.degraded_mode = True
         else:
-            await _add_workload(context, reader, resource, found, deadline)
+            await _add_workload(context, reader, found, target, deadline)
         return context
 
 
@@ -180,17 +180,17 @@ async def _unless_for_good(read: Awaitable[ObjectMeta | None]) -> ObjectMeta | N
 
 
 async def _add_workload(
-    context: KubernetesContext, reader: ClusterReader, resource: Resource, found: ObjectMeta, deadline: float
+    context: KubernetesContext, reader: ClusterReader, found: ObjectMeta, target: TargetResource, deadline: float
 ) -> None:
     context.workload = WorkloadContext(
-        kind=resource.kind, name=found.name, labels=found.labels, annotations=found.annotations
+        kind=target.kind, name=target.name, labels=found.labels, annotations=found.annotations
     )
-    if resource == PODS:
-        context.owner_chain = await owner_chain(reader, found, found.namespace, deadline=deadline)
+    if target.kind == PODS.kind:
+        context.owner_chain = await owner_chain(reader, found, target.namespace, deadline=deadline)
 
 
-def _namespace_context(found: ObjectMeta) -> NamespaceContext:
-    return NamespaceContext(name=found.name, labels=found.labels, annotations=found.annotations)
+def _namespace_context(name: str, found: ObjectMeta) -> NamespaceContext:
+    return NamespaceContext(name=name, labels=found.labels, annotations=found.annotations)
 
 
 @asynccontextmanager
