@@ -56,6 +56,13 @@ def test_a_check_that_raises_is_a_check_that_fails() -> None:
     )
 
 
+def test_a_note_is_told_and_fails_nothing() -> None:
+    checks = Checks()
+    checks.add("one", lambda: None)
+    checks.note("fleet", "is not supported")
+    assert checks.report("readyz") == (True, "[+]one ok\n[ ]fleet: is not supported\nreadyz check passed\n")
+
+
 async def test_metrics_are_served_on_their_own_port_only(server: ProbeServer) -> None:
     code, text = await asyncio.to_thread(get, server.metrics_port, "/metrics")
     assert code == 200

@@ -157,6 +157,18 @@ async def test_it_shows_whether_the_content_on_disk_is_in_force(tmp_path: Path) 
         await reader.until(lambda: in_force(registry, path) == 1)
 
 
+async def test_a_file_that_is_not_required_does_not_end_the_start_and_is_told(tmp_path: Path) -> None:
+    path, registry, reader = tmp_path / "settings", CollectorRegistry(), Reader()
+    watcher = FileWatcher(path, reader, metrics=ReloadMetrics(registry), on_failure=reader.failed)
+    await watcher.load(required=False)
+    path.write_bytes(b"bad")
+    await watcher.load(required=False)
+    assert (len(reader.failures), result(registry, path, "failed"), in_force(registry, path)) == (2, 2, 0)
+    path.write_bytes(b"good")
+    await watcher.load(required=False)
+    assert (reader.good, in_force(registry, path)) == ([b"good"], 1)
+
+
 async def test_a_file_that_is_back_unchanged_is_in_force_again(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")

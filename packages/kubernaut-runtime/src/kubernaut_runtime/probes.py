@@ -37,13 +37,21 @@ class Checks:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._notes: dict[str, str] = {}
 
     def add(self, name: str, check: Check) -> None:
         """Add or replace the check `name`."""
         self._checks = {**self._checks, name: check}
 
+    def note(self, name: str, text: str) -> None:
+        """Have every report say `text`, one line; it fails nothing."""
+        self._notes = {**self._notes, name: text}
+
     def report(self, title: str) -> tuple[bool, str]:
-        """Return (all well, a text with one `[+]name ok` or `[-]name: reason` line per check)."""
+        """Return (all well, a text).
+
+        The text has one line per check, `[+]name ok` or `[-]name: reason`, and one per note, `[ ]name: text`.
+        """
         lines, well = [], True
         for name, check in self._checks.items():
             try:
@@ -52,6 +60,7 @@ class Checks:
                 reason = f"the check itself failed: {type(error).__name__}"
             well = well and reason is None
             lines.append(f"[+]{name} ok" if reason is None else f"[-]{name}: {' '.join(reason.split())}")
+        lines += [f"[ ]{name}: {text}" for name, text in self._notes.items()]
         return well, "\n".join([*lines, f"{title} check {'passed' if well else 'failed'}", ""])
 
 

@@ -84,8 +84,14 @@ class FileWatcher:
         self.watching = asyncio.Event()
         """Set once the kernel watch stands: later changes are noticed at once."""
 
-    async def load(self) -> None:
-        """Hand the present content to the callback. What it raises is the caller's: a bad first load ends the start."""
+    async def load(self, *, required: bool = True) -> None:
+        """Hand the present content to the callback. What it raises is the caller's: a bad first load ends the start.
+
+        Not so where the content is not `required`: then a bad first load is told like a bad reload.
+        """
+        if not required:
+            await self.check()
+            return
         content, self._seen = await asyncio.to_thread(_read, self.path)
         await self._call(content)
         self._metrics.in_force(self.path, True)

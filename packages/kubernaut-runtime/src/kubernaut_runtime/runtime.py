@@ -215,13 +215,14 @@ class Runtime(Generic[C]):
         """Run `work()` beside everything else until the process ends. If it ends earlier, the process does."""
         self.tasks.append(Task(name, work))
 
-    async def watch_file(self, path: Path, callback: ReloadCallback) -> FileWatcher:
+    async def watch_file(self, path: Path, callback: ReloadCallback, *, required: bool = True) -> FileWatcher:
         """Call `callback` with the file's content now and after each change (a folder: with b""); return the watcher.
 
-        What it raises now ends the start; what it raises later leaves the last good content in force.
+        What it raises now ends the start, unless the file is not `required`; what it raises later leaves the last good
+        content in force, and so does a file that cannot be read.
         """
         watcher = FileWatcher(path, callback, metrics=self._reload_metrics, on_failure=self._reload_failed)
-        await watcher.load()
+        await watcher.load(required=required)
         self.watchers.append(watcher)
         return watcher
 

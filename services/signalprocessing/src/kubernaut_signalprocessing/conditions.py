@@ -30,7 +30,7 @@ from kubernaut_api import (
 )
 from kubernaut_status import RECONCILING, STALLED, ConditionTemplate, with_conditions
 
-from .failure import MandatoryRule, RuleFailure, bounded
+from .failure import Culprit, RuleFailure, bounded
 from .phases import CATEGORIZING, CLASSIFYING, COMPLETED, ENRICHING, FAILED, PENDING
 
 ENRICHMENT_COMPLETE = "EnrichmentComplete"
@@ -94,10 +94,18 @@ _COMPLETION_OF: Mapping[str, str] = {
 }
 """Phase -> the condition that says whether its work is done; Pending has no work of its own."""
 
-_RULE_REASONS: Mapping[MandatoryRule, str] = {
+_FAILURE_OF: Mapping[str, str] = {
+    ENRICHING: REASON_ENRICHMENT_FAILED,
+    CLASSIFYING: REASON_CLASSIFICATION_FAILED,
+    CATEGORIZING: REASON_CATEGORIZATION_FAILED,
+}
+"""Phase -> the reason of that condition when the phase's work failed for good."""
+
+_RULE_REASONS: Mapping[Culprit, str] = {
     "environment": REASON_CLASSIFICATION_FAILED,
     "priority": REASON_CLASSIFICATION_FAILED,
     "severity": REASON_REGO_ERROR,
+    "policy": REASON_REGO_ERROR,
 }
 
 Templates = tuple[ConditionTemplate, ...]
@@ -106,9 +114,9 @@ Templates = tuple[ConditionTemplate, ...]
 def enriched(target: TargetResource, context: KubernetesContext) -> Templates:
     """EnrichmentComplete is True: in full, or degraded because the target could not be read."""
     if context.degraded_mode:
-        message = f"{_named(target)}: enriched in degraded mode, without the target's own data"
+        message = f"{named(target)}: enriched in degraded mode, without the target's own data"
         return (ConditionTemplate(ENRICHMENT_COMPLETE, "True", REASON_DEGRADED, message),)
-    return (ConditionTemplate(ENRICHMENT_COMPLETE, "True", REASON_ENRICHED, f"{_named(target)}: enriched"),)
+    return (ConditionTemplate(ENRICHMENT_COMPLETE, "True", REASON_ENRICHED, f"{named(target)}: enriched"),)
 
 
 def enrichment_failed(error: str) -> Templates:
@@ -137,14 +145,13 @@ def classified(
 def classification_failed(failure: RuleFailure) -> Templates:
     """A mandatory rule gave no answer: classification, categorization and processing are False."""
     reason = _RULE_REASONS[failure.rule]
+    missing = "classification" if failure.rule == "policy" else failure.rule
     return (
         ConditionTemplate(CLASSIFICATION_COMPLETE, "False", reason, bounded(failure.cause)),
         ConditionTemplate(
             CATEGORIZATION_COMPLETE, "False", REASON_CATEGORIZATION_FAILED, "Skipped: the classification failed"
         ),
-        ConditionTemplate(
-            PROCESSING_COMPLETE, "False", REASON_PROCESSING_FAILED, f"No {failure.rule} could be determined"
-        ),
+        ConditionTemplate(PROCESSING_COMPLETE, "False", REASON_PROCESSING_FAILED, f"No {missing} could be determined"),
     )
 
 
@@ -166,6 +173,15 @@ def completed(
     return (
         ConditionTemplate(CATEGORIZATION_COMPLETE, "True", REASON_CATEGORIZED, bounded(categories)),
         ConditionTemplate(PROCESSING_COMPLETE, "True", REASON_PROCESSED, outcome),
+    )
+
+
+def ended(phase: str, text: str) -> Templates:
+    """The work of `phase` is given up because of `text`: its own condition, if it has one, and ProcessingComplete."""
+    types = {_COMPLETION_OF[phase]: _FAILURE_OF[phase]} if phase in _COMPLETION_OF else {}
+    return tuple(
+        ConditionTemplate(type_, "False", reason, bounded(text))
+        for type_, reason in {**types, PROCESSING_COMPLETE: REASON_PROCESSING_FAILED}.items()
     )
 
 
@@ -200,6 +216,7 @@ def conditions_for(
     return [Condition.model_validate(condition) for condition in made]
 
 
-def _named(target: TargetResource) -> str:
+def named(target: TargetResource) -> str:
+    """Return what a target is called in sentences: kind, namespace and name, as far as there are any."""
     place = f"{target.namespace}/{target.name}" if target.namespace else target.name
     return bounded(" ".join(part for part in (target.kind, place) if part)) or "Signal without a target"

@@ -5,7 +5,7 @@ used:
 
 * `enrichment.cacheTtl`: namespaces are read for each signal, so that no label is stale;
 * `classifier.hotReloadInterval`: the policy is followed as a file, not read at intervals, as in the live system;
-* `fleet.*`: remote clusters are not read; a `fleet.endpoint` is warned of.
+* `fleet.*`: remote clusters are not read; a `fleet.endpoint` is warned of, and told by `/readyz`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ MAPPINGS_PATH_ENV = "SIGNAL_MODE_CONFIG_PATH"
 """Environment variable that overrides `DEFAULT_MAPPINGS_PATH`."""
 
 
+FLEET_UNSUPPORTED = "is not supported; signals with a clusterID end Failed"
+"""What is said of a config with a fleet, in the log and in `/readyz`."""
+
+
 class SignalProcessingDataStorageSection(DataStorageSection):
     """`datastorage`, where both URLs have defaults within the section."""
 
@@ -33,22 +37,29 @@ class SignalProcessingDataStorageSection(DataStorageSection):
 
 
 class EnrichmentSection(ConfigModel):
-    """`enrichment`: `timeout` bounds the reads of one signal together. `cache_ttl` is accepted and without effect."""
+    """`enrichment`: `timeout` bounds the reads of one signal together. `cache_ttl` is accepted and without effect.
+
+    `max_attempts` is for what does not pass by itself, as a missing namespace or permission; a busy API server is asked
+    until the deadline.
+    """
 
     cache_ttl: PositiveDuration = 300.0
     timeout: PositiveDuration = 10.0
+    max_attempts: int = Field(default=5, ge=1, le=100)
 
 
 class ClassifierSection(ConfigModel):
     """`classifier`: where the policy is. `hot_reload_interval` is accepted and without effect.
 
     `rego_config_map_name` is told to users only: the ConfigMap is mounted at `policy_dir`, and its key is the file.
+    `max_attempts` is for a policy that gives no answer in time, or whose process dies.
     """
 
     rego_config_map_name: NonEmptyText = "signalprocessing-policy"
     rego_config_map_key: NonEmptyText = "policy.rego"
     policy_dir: Path = DEFAULT_POLICY_DIR
     hot_reload_interval: PositiveDuration = 30.0
+    max_attempts: int = Field(default=3, ge=1, le=100)
 
     @property
     def policy_path(self) -> Path:
@@ -101,5 +112,7 @@ class SignalProcessingConfig(ControllerConfig):
         """Warnings about values that are accepted but do not do what they seem to."""
         lines = super().advice()
         if self.fleet.endpoint.strip():
-            lines.append("fleet.endpoint: has no effect; targets in remote clusters are not read")
+            lines.append(
+                "fleet.endpoint: is not supported; signals of remote clusters (spec.signal.clusterID) end Failed"
+            )
         return lines

@@ -1,10 +1,11 @@
 """What `failureInfo` says, and how long a failed enrichment waits.
 
-Three kinds of failure, told apart here and nowhere else:
+Four kinds of failure, told apart here and nowhere else:
 
 | failure | phase | `failureInfo` |
 |---|---|---|
-| transient: the API server is busy or slow | stays | error, one more failure in a row, its time; waits grow |
+| transient: the API server or the policy is busy | stays | error, one more failure in a row, its time; waits grow |
+| lasting: a namespace or a permission is missing | stays, after some attempts Failed | the same |
 | a mandatory rule gave no answer | Failed | error; tried again it would give the same |
 | the deadline has passed | Failed | error: phase, time it took, deadline |
 
@@ -36,7 +37,11 @@ MAX_ERROR = 4096
 MandatoryRule = Literal["environment", "priority", "severity"]
 """The rules of the policy without whose answer a signal cannot be classified, in the order they are asked."""
 
-_WORDS: dict[MandatoryRule, str] = {
+Culprit = MandatoryRule | Literal["policy"]
+"""A mandatory rule, or the policy as a whole when it cannot be evaluated."""
+
+_WORDS: dict[Culprit, str] = {
+    "policy": "policy evaluation failed",
     "environment": "environment classification failed",
     "priority": "priority assignment failed",
     "severity": "severity: policy evaluation failed",
@@ -50,9 +55,9 @@ def bounded(error: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
-    """A mandatory rule that gave no answer; `cause` is the evaluator's text."""
+    """A mandatory rule, or a whole policy, that gave no answer; `cause` is the evaluator's text."""
 
-    rule: MandatoryRule
+    rule: Culprit
     cause: str
 
     @property
@@ -77,17 +82,24 @@ def timeout_text(sp: SignalProcessing, now: datetime) -> str:
 
 
 def record_end(status: SignalProcessingStatus, text: str) -> None:
-    """Put the reason of a self-made end into `status`; the count of transient failures before it stays."""
+    """Put the reason of a self-made end into `status`; what was counted before it stays."""
     _info(status).error = bounded(text)
 
 
-def record_transient(status: SignalProcessingStatus, error: str, now: datetime) -> int:
-    """Count one transient failure at `now` in `status`; returns how many there are in a row."""
+def failures_of(status: SignalProcessingStatus) -> int:
+    """Return how many attempts have failed in a row."""
+    return status.failure_info.consecutive_failures if status.failure_info is not None else 0
+
+
+def record_attempt(status: SignalProcessingStatus, error: str, failures: int, now: datetime) -> None:
+    """Put an attempt that failed at `now` into `status`: number `failures` in a row.
+
+    The number is given, not counted up: the change may run more than once, and must say the same each time.
+    """
     info = _info(status)
     info.error = bounded(error)
-    info.consecutive_failures += 1
+    info.consecutive_failures = failures
     info.last_failure_time = now
-    return info.consecutive_failures
 
 
 def clear_failures(status: SignalProcessingStatus) -> None:

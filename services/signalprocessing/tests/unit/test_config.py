@@ -25,7 +25,7 @@ def test_the_live_systems_file_works_unchanged_and_knows_no_unknown_key() -> Non
 
 def test_a_fleet_is_warned_of_and_nothing_else_of_the_live_file_is() -> None:
     (warning,) = load(LIVE).warnings
-    assert "config.yaml: fleet.endpoint: has no effect" in warning
+    assert "config.yaml: fleet.endpoint: is not supported" in warning
 
 
 def test_an_empty_file_has_the_defaults() -> None:

@@ -16,8 +16,9 @@ from kubernaut_signalprocessing.failure import (
     bounded,
     clear_failures,
     deadline_passed,
+    failures_of,
+    record_attempt,
     record_end,
-    record_transient,
     retry_not_before,
     timeout_text,
 )
@@ -29,6 +30,7 @@ def test_each_mandatory_rule_has_its_words_and_gives_the_cause() -> None:
     assert RuleFailure("environment", "undefined").text == "environment classification failed: undefined"
     assert RuleFailure("priority", "undefined").text == "priority assignment failed: undefined"
     assert "policy evaluation failed: undefined" in RuleFailure("severity", "undefined").text
+    assert RuleFailure("policy", "no answer").text == "policy evaluation failed: no answer"
 
 
 def test_an_evaluators_text_becomes_one_bounded_line() -> None:
@@ -67,9 +69,12 @@ def test_a_clock_that_runs_behind_gives_no_negative_time(make_sp: MakeSP, now: d
     assert "after 0s" in timeout_text(sp, now)
 
 
-def test_transient_failures_are_counted_and_a_success_leaves_only_the_time(now: datetime) -> None:
+def test_failures_are_counted_and_a_success_leaves_only_the_time(now: datetime) -> None:
     status = SignalProcessingStatus()
-    assert [record_transient(status, "busy", now + timedelta(seconds=n)) for n in range(3)] == [1, 2, 3]
+    assert failures_of(status) == 0
+    for number in (1, 2, 3):
+        record_attempt(status, "busy", number, now + timedelta(seconds=number - 1))
+    assert failures_of(status) == 3
     clear_failures(status)
     assert status.to_wire() == {"failureInfo": {"lastFailureTime": "2026-03-01T10:00:02Z"}}
 
@@ -82,7 +87,7 @@ def test_a_success_without_failures_before_writes_nothing() -> None:
 
 def test_an_end_keeps_the_count_of_failures_before_it(now: datetime) -> None:
     status = SignalProcessingStatus()
-    record_transient(status, "busy", now)
+    record_attempt(status, "busy", 1, now)
     record_end(status, "timed out\nat last")
     assert status.failure_info is not None
     assert (status.failure_info.error, status.failure_info.consecutive_failures) == ("timed out at last", 1)
@@ -95,8 +100,7 @@ def test_waits_are_those_of_the_contract() -> None:
 def test_the_due_time_of_a_retry_can_be_read_from_the_status(now: datetime) -> None:
     status = SignalProcessingStatus()
     assert retry_not_before(status) is None
-    for _ in range(3):
-        record_transient(status, "busy", now)
+    record_attempt(status, "busy", 3, now)
     assert retry_not_before(status) == now + timedelta(seconds=120)
     clear_failures(status)
     assert retry_not_before(status) is None

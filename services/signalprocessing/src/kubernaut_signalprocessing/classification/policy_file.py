@@ -1,0 +1,80 @@
+"""The policy's file: in force before the first signal is looked at, and followed.
+
+A file that cannot be used ends the start with one line. Later, one that does not compile leaves the former policy in
+force; it is told as every refused reload is. A compilation that got no time (a busy node) says nothing about the text,
+so it is tried again before the text is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator
+from kubernaut_runtime import Clock, Runtime, StartError
+from kubernaut_signalprocessing.config import ClassifierSection, SignalProcessingConfig
+
+from .policy import QUERIES
+
+LOAD_TRIES = 4
+LOAD_PAUSE = 2.0
+"""Seconds between two tries to load one text."""
+
+
+async def open_policy(runtime: Runtime[SignalProcessingConfig]) -> PolicyEvaluator:
+    """Return the evaluator with the policy of the config in force; `runtime` follows its file. Raises `StartError`."""
+    section = runtime.config.classifier
+    path = section.policy_path
+    evaluator = PolicyEvaluator(queries=QUERIES)
+
+    async def load(content: bytes) -> None:
+        await load_policy(evaluator, content, path, runtime.clock)
+
+    try:
+        await evaluator.start()
+        await runtime.watch_file(path, load)
+    except OSError as error:
+        await evaluator.close(grace=0)
+        raise StartError(_unreadable(section, error)) from None
+    except PolicyError as error:
+        await evaluator.close(grace=0)
+        raise StartError(str(error)) from None
+    runtime.on_shutdown(evaluator.close, "policy")
+    return evaluator
+
+
+async def load_policy(evaluator: PolicyEvaluator, content: bytes, path: Path, clock: Clock) -> None:
+    """Put the text in force. Raises `PolicyCompileError`, or what still was in the way after some tries."""
+    policy = Policy.from_bytes(content, str(path))
+    for tries_left in reversed(range(LOAD_TRIES)):
+        try:
+            await evaluator.replace(policy)
+            return
+        except PolicyError as error:
+            if not (error.retryable and tries_left):
+                raise
+        await clock.sleep(LOAD_PAUSE)
+
+
+def check_policy(config: SignalProcessingConfig) -> list[str]:
+    """Return what is wrong with the policy file that `config` names, one line each."""
+    section = config.classifier
+    try:
+        asyncio.run(_compiled(Policy.from_bytes(section.policy_path.read_bytes(), str(section.policy_path))))
+    except OSError as error:
+        return [_unreadable(section, error)]
+    except PolicyCompileError as error:
+        return [str(error)]
+    return []
+
+
+async def _compiled(policy: Policy) -> None:
+    async with PolicyEvaluator(policy, spares=0, queries=QUERIES):
+        pass
+
+
+def _unreadable(section: ClassifierSection, error: OSError) -> str:
+    return (
+        f"cannot read the policy {section.policy_path}: {error.strerror}; mount the ConfigMap "
+        f"{section.rego_config_map_name}, or correct classifier.policyDir and classifier.regoConfigMapKey"
+    )

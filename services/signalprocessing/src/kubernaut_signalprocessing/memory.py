@@ -1,0 +1,95 @@
+"""What this process knows of an object and the object's status does not say. Losing all of it is safe.
+
+Two things. A write that raised may have landed all the same: what was to be told of it is told by the next pass. And a
+wait is kept by the monotonic clock, which no administrator sets; after a restart it is taken from the status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from kubernaut_api import SignalProcessing
+from kubernaut_runtime import Clock
+from kubernaut_status import ObjectKey
+
+from .failure import RETRY, failures_of, retry_not_before
+from .status import Step
+
+LATEST = 1.0 + RETRY.jitter
+"""The longest wait, as a multiple of the policy's."""
+
+_SECOND = 1.0
+"""Times in a status are cut to whole seconds, so what they tell may be this much later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """A write that is under way, and what is told once it is stored."""
+
+    step: Step
+    tell: Callable[[SignalProcessing], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When the attempt after failure number `failures`, recorded at `recorded`, is due by the monotonic clock."""
+
+    failures: int
+    recorded: datetime | None
+    at: float
+
+
+@dataclass(slots=True)
+class Memory:
+    """The memory of one object, by its uid."""
+
+    uid: str
+    entering: Entering | None = None
+    due: Due | None = None
+
+    def wait_for(self, sp: SignalProcessing, clock: Clock, seconds: float) -> None:
+        """Remember that the attempt after the failure in the status of `sp` is due in `seconds`."""
+        self.due = Due(failures_of(sp.status), _recorded(sp), clock.monotonic() + seconds)
+
+    def seconds_left(self, sp: SignalProcessing, clock: Clock) -> float:
+        """Return how long the next attempt has to wait; 0.0 if it need not.
+
+        What another process recorded since, or this one before its restart, is known from the status alone; then a
+        wall clock that was set meanwhile makes the wait a tenth longer than the policy's at most.
+        """
+        failures = failures_of(sp.status)
+        if self.due is not None and (self.due.failures, self.due.recorded) == (failures, _recorded(sp)):
+            return max(0.0, self.due.at - clock.monotonic())
+        earliest = retry_not_before(sp.status)
+        if earliest is None:
+            return 0.0
+        left = (earliest - clock.now()).total_seconds() + _SECOND
+        return min(max(0.0, left), RETRY.policy(failures) * LATEST)
+
+
+class Memories:
+    """The memories of all objects. `forgotten` is told the uid of each object that is gone."""
+
+    def __init__(self, forgotten: Callable[[str], None]) -> None:
+        self._forgotten = forgotten
+        self._of: dict[ObjectKey, Memory] = {}
+
+    def of(self, sp: SignalProcessing) -> Memory:
+        """Return the memory of `sp`, a new one for a new uid."""
+        key = ObjectKey(sp.metadata.namespace, sp.metadata.name)
+        memory = self._of.get(key)
+        if memory is None or memory.uid != sp.metadata.uid:
+            self.forget(key)
+            memory = self._of[key] = Memory(sp.metadata.uid)
+        return memory
+
+    def forget(self, key: ObjectKey) -> None:
+        """The object is gone."""
+        if memory := self._of.pop(key, None):
+            self._forgotten(memory.uid)
+
+
+def _recorded(sp: SignalProcessing) -> datetime | None:
+    return sp.status.failure_info.last_failure_time if sp.status.failure_info is not None else None
