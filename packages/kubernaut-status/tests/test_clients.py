@@ -1,6 +1,7 @@
 """Every client sends the same commit: aiohttp, and the two of the kubernetes package; dicts and models alike."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import kubernetes
@@ -153,3 +154,13 @@ async def test_a_pydantic_model_goes_in_and_comes_out(shop: Shop) -> None:
     status = shop.get("w")["status"]
     assert (status["message"], status["conditions"]) == ("kept", [{"type": "A", "status": "True"}])
     assert shop.requests("w") == ["patch 200"]
+
+
+async def test_each_client_asks_for_the_form_of_the_answer_that_the_request_names(
+    shop: Shop, each_client: StatusClient
+) -> None:
+    shop.create("w", phase="Pending")
+    form = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    answer = await each_client.send(replace(shop.read_request("w"), accept=form))
+    assert (answer.body["kind"], answer.body["metadata"]["name"]) == ("PartialObjectMetadata", "w")
+    assert "status" not in answer.body
