@@ -3,7 +3,7 @@
 The live system's file works unchanged, and what it refuses is refused here. Three of its keys are checked and then not
 used:
 
-* `enrichment.cacheTtl`: namespaces are read for each signal, so that no label is stale;
+* `enrichment.cacheTtl`: namespaces are watched, so that no label is older than an event takes to arrive;
 * `classifier.hotReloadInterval`: the policy is followed as a file, not read at intervals, as in the live system;
 * `fleet.*`: remote clusters are not read; a `fleet.endpoint` is warned of, and told by `/readyz`.
 """
