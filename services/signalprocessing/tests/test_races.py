@@ -1,0 +1,190 @@
+"""Other writers, stale views, lost answers: nothing goes backwards, what ended stays, nothing is told twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scenarios.signalprocessing import CONTRACT, PLURAL, signal_processing
+from scenarios.signalprocessing_in_process import Desk
+
+from kubernaut_signalprocessing.enrichment import TransientReadError
+from kubernaut_status import Request, Response, TransportError
+from kubernaut_testing.invariants import assert_invariants
+from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.waiting import eventually_async
+
+MakeDesk = Callable[..., Desk]
+Send = Callable[[Request], Any]
+
+CANCELLED = {"phase": "Failed", "failureInfo": {"error": "the parent has ended"}}
+
+
+def enters(request: Request, phase: str) -> bool:
+    return request.verb == "patch" and ((request.body or {}).get("status") or {}).get("phase") == phase
+
+
+@pytest.mark.parametrize("entering", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
+async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(desk: Desk, entering: str) -> None:
+    """Weak point 3: there, the object comes back to life."""
+
+    async def cancelled_first(request: Request, send: Send) -> Response:
+        if enters(request, entering) and desk.status.get("phase") != "Failed":
+            desk.write_status(CANCELLED)
+        return await send(request)
+
+    desk.meddle = cancelled_first
+    desk.create()
+    await desk.phase("Failed")
+    assert {name: desk.status[name] for name in CANCELLED} == CANCELLED
+    assert desk.verbs[-2:] == ["patch", "get"], "one conflict, one look, and no more"
+    told = [event["event_data"].get("to_phase") for event in desk.audit]
+    assert entering not in told, "what was not stored is not told"
+    desk.store.observe("MODIFIED", desk.stored())
+    await desk.idle()
+    assert desk.verbs[-1] == "get"
+
+
+async def test_a_stale_view_cannot_take_an_object_back(desk: Desk, ledger: RequestLedger) -> None:
+    """Weak point 3: there, a cached Pending takes a later phase back to Enriching."""
+    other = {"phase": "Pending", "startTime": "2026-03-01T10:00:00Z"}
+    desk.control_plane.api.create(signal_processing(desk.namespace, "one"))
+    stale = desk.write_status(other)
+    desk.write_status({"phase": "Enriching"})
+    desk.write_status({"phase": "Classifying"})
+    desk.store.observe("ADDED", stale)
+    await desk.phase("Completed")
+    ref = f"{PLURAL}/{desk.namespace}/one"
+    assert ledger.phases(ref) == ["", "Pending", "Enriching", "Classifying", "Categorizing", "Completed"]
+    assert desk.cluster.calls == [], "another process has done that"
+    assert desk.verbs == ["patch", "get", "patch", "patch"]
+    assert_invariants(ledger, ref, CONTRACT)
+    told = [event["event_data"]["to_phase"] for event in desk.audit if "to_phase" in event["event_data"]]
+    assert told == ["Categorizing", "Completed"]
+
+
+@pytest.mark.parametrize("patience", [0, 10], ids=["found by the next pass", "found by sending again"])
+@pytest.mark.parametrize("phase", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
+async def test_a_write_whose_answer_was_lost_is_told_once(
+    make_desk: MakeDesk, phase: str, patience: float, ledger: RequestLedger
+) -> None:
+    desk, lost = make_desk(give_up_after=patience), []
+
+    async def lose_the_answer(request: Request, send: Send) -> Response:
+        answer = await send(request)
+        if enters(request, phase) and not lost:
+            lost.append(request)
+            raise TransportError("the connection was reset")
+        return answer
+
+    desk.meddle = lose_the_answer
+    desk.create()
+    await eventually_async(lambda: bool(lost))
+    for _ in range(3):  # a pass that raised waits for a second
+        desk.store.observe("MODIFIED", desk.stored())
+        await desk.clock.advance(5)
+        await desk.idle()
+    await desk.phase("Completed")
+    assert_invariants(ledger, f"{PLURAL}/{desk.namespace}/one", CONTRACT)
+    assert [e["event_data"]["to_phase"] for e in desk.audit if "to_phase" in e["event_data"]].count(phase) == 1
+    assert (len(desk.audit), len(desk.events.told)) == (9, 6)
+
+
+async def test_a_lost_answer_counts_no_failure_twice(desk: Desk) -> None:
+    desk.cluster.errors = [TransientReadError("busy")]
+    lost = []
+
+    async def lose_the_answer(request: Request, send: Send) -> Response:
+        answer = await send(request)
+        if "failureInfo" in ((request.body or {}).get("status") or {}) and not lost:
+            lost.append(request)
+            raise TransportError("the connection was reset")
+        return answer
+
+    desk.meddle = lose_the_answer
+    desk.create()
+    await desk.attempts(1)
+    desk.store.observe("MODIFIED", desk.stored())
+    await desk.idle()
+    assert desk.status["failureInfo"]["consecutiveFailures"] == 1
+    assert desk.cluster.calls == [0]
+    assert len(desk.events.of("EnrichmentFailed")) == 1
+    wait = desk.queue.due_in(desk.key)
+    assert wait is not None
+    assert 30 <= wait <= 31
+
+
+async def test_conditions_of_other_writers_survive_a_conflict(desk: Desk) -> None:
+    theirs = {
+        "type": "Audited",
+        "status": "True",
+        "reason": "Checked",
+        "message": "",
+        "lastTransitionTime": "2026-03-01T10:00:00Z",
+    }
+
+    async def also_written(request: Request, send: Send) -> Response:
+        if enters(request, "Categorizing") and "Audited" not in desk.conditions:
+            desk.write_status({"conditions": [*desk.status["conditions"], theirs]})
+        return await send(request)
+
+    desk.meddle = also_written
+    desk.create()
+    await desk.phase("Completed")
+    assert desk.conditions["Audited"] == ("True", "Checked", "")
+    assert len(desk.conditions) == 6
+    assert (len(desk.audit), len(desk.events.told)) == (9, 6)
+
+
+async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk: Desk) -> None:
+    """As with a CRD that is stricter than ours."""
+
+    async def refused(request: Request, send: Send) -> Response:
+        if enters(request, "Categorizing"):
+            return Response(422, {"reason": "Invalid", "message": "status.signalClassification.severity: bad"})
+        return await send(request)
+
+    desk.meddle = refused
+    desk.create()
+    await desk.phase("Failed")
+    assert desk.status["failureInfo"]["error"] == (
+        "the API server refuses the status with phase Categorizing: status.signalClassification.severity: bad"
+    )
+    assert desk.conditions["ClassificationComplete"][:2] == ("False", "ClassificationFailed")
+    assert desk.conditions["Stalled"][0] == "True"
+
+
+async def test_an_object_that_is_gone_ends_the_work_quietly(desk: Desk) -> None:
+    async def deleted_first(request: Request, send: Send) -> Response:
+        if enters(request, "Classifying"):
+            desk.control_plane.api.delete("kubernaut.ai/v1alpha1", "SignalProcessing", desk.namespace, "one")
+        return await send(request)
+
+    desk.meddle = deleted_first
+    desk.create()
+    await eventually_async(lambda: len(desk.requests) == 3)
+    await desk.idle()
+    assert desk.queue.due_in(desk.key) is None
+    assert desk.events.of("SignalEnriched") == []
+
+
+async def test_an_older_crd_that_drops_fields_makes_no_hot_loop(desk: Desk) -> None:
+    """The count of failures is not stored; the wait is kept all the same."""
+    desk.cluster.errors, desk.cluster.lasting = [TransientReadError("busy")], True
+
+    async def pruned(request: Request, send: Send) -> Response:
+        if request.body and "failureInfo" in (request.body.get("status") or {}):
+            status = {name: value for name, value in request.body["status"].items() if name != "failureInfo"}
+            request = replace(request, body={**request.body, "status": status})
+        return await send(request)
+
+    desk.meddle = pruned
+    desk.create()
+    await desk.attempts(1)
+    for _ in range(5):
+        desk.queue.add(desk.key)
+        await desk.idle()
+    assert len(desk.cluster.calls) == 1
+    assert desk.queue.due_in(desk.key) == 30

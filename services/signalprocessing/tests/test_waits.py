@@ -1,0 +1,260 @@
+"""What fails for now: attempts at the policy's times to the second, deadlines, and ends that say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from scenarios.signalprocessing import CONTRACT, PLURAL, PROGRAM
+from scenarios.signalprocessing_in_process import Desk
+
+from kubernaut_api import format_time
+from kubernaut_policy import PolicyTimeoutError
+from kubernaut_signalprocessing.enrichment import (
+    EnrichmentError,
+    ForbiddenReadError,
+    NamespaceMissingError,
+    TransientReadError,
+)
+from kubernaut_testing.invariants import assert_invariants
+from kubernaut_testing.ledger import RequestLedger
+
+MakeDesk = Callable[..., Desk]
+
+BUSY = TransientReadError("cannot read pods shop/api-1: 503 ServiceUnavailable")
+MISSING = NamespaceMissingError("shop", "Pod shop/api-1")
+FORBIDDEN = ForbiddenReadError(verb="get", resource="pods", namespace="shop")
+LATE = PolicyTimeoutError("evaluate", 5.0)
+
+
+def in_seconds(desk: Desk, seconds: float) -> str:
+    return format_time(desk.clock.now() + timedelta(seconds=seconds))
+
+
+async def test_a_busy_api_server_is_asked_again_after_30_60_120_240_and_then_300_seconds(
+    desk: Desk, ledger: RequestLedger
+) -> None:
+    desk.cluster.errors = [BUSY] * 7
+    desk.create()
+    await desk.attempts(1)
+    for number, wait in enumerate((30, 60, 120, 240, 300, 300, 300), start=2):
+        assert desk.queue.due_in(desk.key) == wait
+        assert desk.status["failureInfo"]["consecutiveFailures"] == number - 1
+        await desk.clock.advance(wait - 0.001)
+        assert len(desk.cluster.calls) == number - 1, "not a millisecond early"
+        await desk.clock.advance(0.001)
+        await desk.attempts(number)
+    await desk.phase("Completed")
+    assert desk.cluster.calls == [0, 30, 90, 210, 450, 750, 1050, 1350]
+    info = desk.status["failureInfo"]
+    assert info.keys() == {"lastFailureTime"}, "a completed signal has no error and no count"
+    ref = f"{PLURAL}/{desk.namespace}/one"
+    ledger.assert_requests(ref, {"patch/status": 5 + 7}, user_agent=PROGRAM, only=True)
+    assert_invariants(ledger, ref, CONTRACT)
+
+
+async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait(desk: Desk) -> None:
+    """Weak point 1: there, its own write wakes it at once."""
+    desk.cluster.errors = [BUSY]
+    desk.create()
+    await desk.attempts(1)
+    sent = len(desk.requests)
+    for _ in range(5):
+        await desk.clock.advance(5)
+        desk.queue.add(desk.key)
+        await desk.idle()
+    assert (desk.cluster.calls, len(desk.requests), desk.queue.due_in(desk.key)) == ([0], sent, 5)
+    await desk.clock.advance(5)
+    await desk.phase("Completed")
+    assert desk.cluster.calls == [0, 30]
+
+
+async def test_each_failed_attempt_is_told_in_the_same_words(desk: Desk) -> None:
+    desk.cluster.errors = [BUSY, BUSY]
+    desk.create()
+    await desk.attempts(1)
+    assert desk.conditions["EnrichmentComplete"] == ("False", "EnrichmentFailed", str(BUSY))
+    assert desk.conditions["Reconciling"][0] == "True"
+    await desk.clock.advance(30)
+    await desk.attempts(2)
+    assert desk.events.of("EnrichmentFailed") == [str(BUSY)] * 2
+    assert desk.audit_types[-2:] == ["error.occurred"] * 2
+    assert desk.audit[-1]["event_data"]["phase"] == "Enriching"
+
+
+async def test_jitter_lengthens_a_wait_by_a_tenth_at_most(desk: Desk) -> None:
+    desk.jitter = 0.999999
+    desk.cluster.errors = [BUSY]
+    desk.create()
+    await desk.attempts(1)
+    wait = desk.queue.due_in(desk.key)
+    assert wait is not None
+    assert 30 < wait <= 33
+
+
+async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(desk: Desk) -> None:
+    desk.cluster.errors = [TransientReadError("busy", retry_after=95), TransientReadError("busy", retry_after=1)]
+    desk.create()
+    await desk.attempts(1)
+    assert desk.queue.due_in(desk.key) == 95
+    await desk.clock.advance(95)
+    await desk.attempts(2)
+    assert desk.queue.due_in(desk.key) == 60, "a shorter one does not shorten the policy's wait"
+
+
+@pytest.mark.parametrize("error", [MISSING, FORBIDDEN, EnrichmentError("cannot read pods shop/api-1: 400")])
+async def test_what_does_not_pass_by_itself_is_tried_five_times_and_then_named(desk: Desk, error: Exception) -> None:
+    """Weak point 6: there, it is tried for ever."""
+    desk.cluster.errors, desk.cluster.lasting = [error], True
+    desk.create()
+    await desk.attempts(1)
+    for number, wait in enumerate((30, 60, 120, 240), start=2):
+        assert desk.status["phase"] == "Enriching"
+        await desk.clock.advance(wait)
+        await desk.attempts(number)
+    assert desk.cluster.calls == [0, 30, 90, 210, 450]
+    assert desk.status["phase"] == "Failed"
+    info = desk.status["failureInfo"]
+    assert (info["error"], info["consecutiveFailures"]) == (str(error), 5)
+    assert desk.conditions["EnrichmentComplete"] == ("False", "EnrichmentFailed", str(error))
+    assert desk.queue.due_in(desk.key) is None
+    assert len(desk.events.of("EnrichmentFailed")) == 5
+
+
+async def test_the_number_of_attempts_is_configured(make_desk: MakeDesk) -> None:
+    desk = make_desk(config={"enrichment": {"maxAttempts": 1}})
+    desk.cluster.errors = [MISSING]
+    desk.create()
+    await desk.phase("Failed")
+    assert desk.cluster.calls == [0]
+
+
+async def test_a_busy_server_uses_up_no_attempt_of_what_comes_after_it(desk: Desk) -> None:
+    desk.cluster.errors = [*[BUSY] * 6, MISSING]
+    desk.create()
+    for number, wait in enumerate((30, 60, 120, 240, 300, 300, 300), start=1):
+        await desk.attempts(number)
+        await desk.clock.advance(wait)
+    await desk.phase("Completed")
+
+
+async def test_a_namespace_that_appears_meanwhile_is_used(desk: Desk) -> None:
+    desk.cluster.errors = [MISSING, MISSING]
+    desk.create()
+    await desk.attempts(1)
+    await desk.clock.advance(30)
+    await desk.attempts(2)
+    await desk.clock.advance(60)
+    await desk.phase("Completed")
+
+
+async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: Desk) -> None:
+    """Weak point 5: there, a node short of CPU ends signals."""
+    desk.policy.errors = [LATE, LATE]
+    desk.create()
+    await desk.phase("Classifying")
+    assert (desk.status["failureInfo"]["error"], desk.queue.due_in(desk.key)) == (str(LATE), 30)
+    await desk.clock.advance(30)
+    await desk.idle()
+    assert (desk.status["phase"], desk.queue.due_in(desk.key)) == ("Classifying", 60)
+    await desk.clock.advance(60)
+    await desk.phase("Completed")
+    assert desk.cluster.calls == [0], "what is known is not read again"
+    assert len(desk.events.of("PolicyEvaluationFailed")) == 2
+
+
+async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk: Desk) -> None:
+    desk.policy.errors = [LATE] * 3
+    desk.create()
+    await desk.phase("Classifying")
+    await desk.clock.advance(30)
+    await desk.idle()
+    await desk.clock.advance(60)
+    await desk.phase("Failed")
+    info = desk.status["failureInfo"]
+    assert (info["error"], info["consecutiveFailures"]) == (f"policy evaluation failed: {LATE}", 3)
+    assert desk.conditions["ClassificationComplete"][:2] == ("False", "RegoEvaluationError")
+
+
+@pytest.mark.parametrize(
+    ("phase", "condition"), [("Enriching", "EnrichmentComplete"), ("Classifying", "ClassificationComplete")]
+)
+async def test_a_deadline_fires_at_its_time_without_an_event(desk: Desk, phase: str, condition: str) -> None:
+    if phase == "Enriching":
+        desk.cluster.errors = [BUSY]
+    else:
+        desk.policy.errors = [LATE]
+    deadline = in_seconds(desk, 20)
+    desk.create(times_out_at=deadline)
+    await desk.phase(phase)
+    await desk.clock.advance(20)
+    await desk.idle()
+    assert desk.status["phase"] == phase, "a deadline has passed when it is in the past"
+    await desk.clock.advance(0.001)
+    await desk.phase("Failed")
+    text = f"processing timed out after 20s in phase {phase} (deadline {deadline})"
+    assert desk.status["failureInfo"]["error"] == text
+    for name in (condition, "ProcessingComplete"):
+        assert desk.conditions[name] == ("False", "TimedOut", text)
+    assert desk.events.of("ProcessingTimedOut") == [text]
+    assert desk.audit_types[-3:] == ["error.occurred", "phase.transition", "signal.processed"]
+    assert desk.cluster.calls == [0]
+
+
+async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Desk, ledger: RequestLedger) -> None:
+    desk.create(times_out_at=in_seconds(desk, -60))
+    await desk.phase("Failed")
+    ref = f"{PLURAL}/{desk.namespace}/one"
+    assert ledger.phases(ref) == ["", "Pending", "Failed"]
+    assert desk.conditions["ProcessingComplete"][1] == "TimedOut"
+    assert desk.cluster.calls == []
+
+
+async def test_a_deadline_far_ahead_changes_nothing(desk: Desk) -> None:
+    desk.create(times_out_at=in_seconds(desk, 3600))
+    await desk.phase("Completed")
+
+
+async def test_a_restart_keeps_the_wait(make_desk: MakeDesk) -> None:
+    first = make_desk()
+    first.cluster.errors = [BUSY, BUSY]
+    first.create()
+    await first.attempts(1)
+    await first.clock.advance(30)
+    await first.attempts(2)
+    await first.clock.advance(20)
+    second = make_desk(clock=first.clock)
+    second.store.observe(None, second.stored())
+    await second.idle()
+    assert second.cluster.calls == []
+    assert second.queue.due_in(second.key) == 41, "what the status does not tell may be almost a second"
+    await second.clock.advance(41)
+    await second.attempts(1)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_wall_clock_that_jumps_makes_no_attempt_earlier_or_later(desk: Desk, hours: int) -> None:
+    desk.cluster.errors = [BUSY]
+    desk.create()
+    await desk.attempts(1)
+    desk.clock.jump(hours * 3600)
+    desk.queue.add(desk.key)
+    await desk.idle()
+    assert desk.queue.due_in(desk.key) == 30
+    await desk.clock.advance(30)
+    await desk.attempts(2)
+
+
+async def test_a_restart_behind_a_clock_that_was_set_back_waits_a_tenth_longer_at_most(make_desk: MakeDesk) -> None:
+    first = make_desk()
+    first.cluster.errors = [BUSY]
+    first.create()
+    await first.attempts(1)
+    first.clock.jump(-3600)
+    second = make_desk(clock=first.clock)
+    second.store.observe(None, second.stored())
+    await second.idle()
+    wait = second.queue.due_in(second.key)
+    assert wait is not None
+    assert 30 <= wait <= 33
