@@ -54,6 +54,7 @@ test-status: control-plane ## the status package
 test-api: control-plane ## the resource models and CRDs
 	$(PYTEST) packages/kubernaut-api
 test-policy: install ## the policy package, against OPA itself (built once with Go, minutes)
+	@$(BIN)/kubernaut-testing fetch opa
 	$(PYTEST) packages/kubernaut-policy
 test-runtime: control-plane ## the runtime
 	$(PYTEST) packages/kubernaut-runtime

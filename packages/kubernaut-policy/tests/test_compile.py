@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from kubernaut_testing import opa
 
 POLICIES = sorted(Path(__file__).with_name("policies").glob("*.rego"))
 ENGINE_NAMES = sorted(ENGINES)
+EngineOf = Callable[[str], Any]
 
 # name -> (text, line, a word of the message by regopy)
 BAD = {
@@ -24,7 +27,11 @@ BAD = {
     "an unknown function": ("package t\n\ny := 1\n\nx := lowr(input.a)\n", 5, "lowr"),
     "an unknown function behind a condition": ("package t\n\nx if {\n\tinput.a == 1\n\tfoo(input.b)\n}\n", 5, "foo"),
     "an unsafe variable": ("package t\n\nx := y\n", 3, "variable"),
-    "an unsafe variable behind a condition": ("package t\n\nx if {\n\tinput.a == 1\n\tinput.b == w\n}\n", 3, "variable"),
+    "an unsafe variable behind a condition": (
+        "package t\n\nx if {\n\tinput.a == 1\n\tinput.b == w\n}\n",
+        3,
+        "variable",
+    ),
     "recursion": ("package t\n\na := b\n\nb := a\n", 3, "itself"),
     "recursion over three": ("package t\n\na if b\n\nb if c\n\nc if a\n", 3, "itself"),
     "too many arguments for a built-in": ("package t\n\nx := count(1, 2)\n", 3, "takes 1"),
@@ -35,35 +42,37 @@ LATE_IN_REGORUS = {"an unknown function behind a condition", "too many arguments
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_opa_refuses_is_refused_with_its_line(name: str, tmp_path: Path) -> None:
+def test_what_opa_refuses_is_refused_with_its_line(name: str, tmp_path: Path, engine_of: EngineOf) -> None:
     text, line, word = BAD[name]
     (tmp_path / "bad.rego").write_text(text)
     assert opa.check(tmp_path / "bad.rego"), "OPA takes it: this is no example of a bad policy"
     with pytest.raises(PolicyCompileError) as refused:
-        engine("regopy").compile(Policy(text, "bad.rego"))
+        engine_of("regopy").load(Policy(text, "bad.rego"))
     assert refused.value.problems[0].line in (line, line - 1 if "condition" in name else line)
     assert word in str(refused.value)
     assert str(refused.value).startswith(f"cannot use the policy: bad.rego:{refused.value.problems[0].line}")
     if name not in LATE_IN_REGORUS:
         with pytest.raises(PolicyCompileError):
-            engine("regorus").compile(Policy(text, "bad.rego"))
+            engine_of("regorus").load(Policy(text, "bad.rego"))
 
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)
-@pytest.mark.parametrize("call", ['http.send({"url": "http://x", "method": "get"})', 'net.lookup_ip_addr("x")', "opa.runtime()"])
-def test_what_reaches_out_of_the_process_is_refused(name: str, call: str) -> None:
+@pytest.mark.parametrize(
+    "call", ['http.send({"url": "http://x", "method": "get"})', 'net.lookup_ip_addr("x")', "opa.runtime()"]
+)
+def test_what_reaches_out_of_the_process_is_refused(name: str, call: str, engine_of: EngineOf) -> None:
     with pytest.raises(PolicyCompileError, match=r"t.rego:3:6: \S+ is not available to policies"):
-        engine(name).compile(Policy(f"package t\n\nx := {call}\n", "t.rego"))
+        engine_of(name).load(Policy(f"package t\n\nx := {call}\n", "t.rego"))
 
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
-def test_every_policy_that_opa_takes_compiles(name: str, path: Path) -> None:
+def test_every_policy_that_opa_takes_compiles(name: str, path: Path, engine_of: EngineOf) -> None:
     assert opa.check(path) == ""
-    engine(name).compile(Policy.from_bytes(path.read_bytes(), path.name))
+    engine_of(name).load(Policy.from_bytes(path.read_bytes(), path.name))
 
 
-def test_bodies_in_all_spellings_of_v1_pass_the_check_of_the_text(tmp_path: Path) -> None:
+def test_bodies_in_all_spellings_of_v1_pass_the_check_of_the_text(tmp_path: Path, engine_of: EngineOf) -> None:
     text = """package t
 
 import rego.v1
@@ -91,8 +100,8 @@ nine := { # over lines
     (tmp_path / "t.rego").write_text(text)
     assert opa.check(tmp_path / "t.rego") == ""
     assert syntax.check(text) == []
-    engine("regorus").compile(Policy(text))
-    engine("regopy").compile(Policy(text.replace("three if every item in input.items { item > 1 }\n", "")))
+    engine_of("regorus").load(Policy(text))
+    engine_of("regopy").load(Policy(text.replace("three if every item in input.items { item > 1 }\n", "")))
 
 
 def test_a_hash_is_that_of_the_bytes() -> None:

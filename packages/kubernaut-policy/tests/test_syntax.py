@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from kubernaut_policy import syntax
 
-PIECES = st.sampled_from(['"', "`", "\\", "{", "}", "(", "[", "#", "\n", " ", "if", "package", "input", ".", "a", "1", ":=", '"x"', "é"])
+PIECES = st.sampled_from(
+    ['"', "`", "\\", "{", "}", "(", "[", "#", "\n", " ", "if", "package", "input", ".", "a", "1", ":=", '"x"', "é"]
+)
 
 
 @given(st.lists(PIECES, max_size=30).map("".join))
@@ -47,5 +49,7 @@ import input.g as g
 
 def test_calls_are_led_elsewhere_and_nothing_else() -> None:
     text = 'x := max(input.max) + a.max(1) # max(2)\ny := "max(3)"\nz := max (4)'
-    assert syntax.led_elsewhere(text, {"max": "m"}) == 'x := m(input.max) + a.max(1) # max(2)\ny := "max(3)"\nz := m (4)'
+    assert (
+        syntax.led_elsewhere(text, {"max": "m"}) == 'x := m(input.max) + a.max(1) # max(2)\ny := "max(3)"\nz := m (4)'
+    )
     assert syntax.led_elsewhere("max(a) := a\nx := max(1)", {"max": "m"}) == "max(a) := a\nx := max(1)"

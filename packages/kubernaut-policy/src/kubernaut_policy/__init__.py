@@ -9,7 +9,11 @@
 
 `policy` has the words, `errors` the exceptions, `evaluator` the versions and the pool, `process` and `worker` the two
 ends of a pipe, `engines` the Rego implementations, `syntax` and `plan` what is checked beyond them.
+
+The evaluator is imported when it is first named: a worker imports this package too, and has no use for asyncio.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from kubernaut_policy.errors import (
     PolicyCompileError,
@@ -20,8 +24,10 @@ from kubernaut_policy.errors import (
     PolicyUnavailableError,
     Problem,
 )
-from kubernaut_policy.evaluator import DEADLINE, MEMORY, PolicyEvaluator
 from kubernaut_policy.policy import Answer, Failure, Policy, Results, Undefined, Value
+
+if TYPE_CHECKING:
+    from kubernaut_policy.evaluator import DEADLINE, MEMORY, PolicyEvaluator
 
 __all__ = [
     "DEADLINE",
@@ -41,3 +47,11 @@ __all__ = [
     "Undefined",
     "Value",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("DEADLINE", "MEMORY", "PolicyEvaluator"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kubernaut_policy import evaluator
+
+    return getattr(evaluator, name)

@@ -69,7 +69,7 @@ class PolicyInputError(PolicyError):
 
 
 class PolicyUnavailableError(PolicyError):
-    """There is nothing to evaluate with: no policy, no engine, the evaluator was closed; or (retryable) no free worker."""
+    """There is nothing to evaluate with: no policy, no engine, no free worker (retryable), or the evaluator closed."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         self.retryable = retryable

@@ -139,10 +139,11 @@ class PolicyEvaluator:
         for query in queries.values():
             _checked(query)
         encoded = messages.document(document)
+        if self._started and self._policy is None:
+            raise PolicyUnavailableError("cannot evaluate: no policy is loaded")
         async with self._slots, self._worker() as worker:
             policy = self._policy
-            if policy is None:
-                raise PolicyUnavailableError("cannot evaluate: no policy is loaded")
+            assert policy is not None
             if worker.hash != policy.hash:
                 await worker.load(policy, [*self._queries], self._compile_timeout)
             if len(self._queries) < _REMEMBERED:
@@ -180,7 +181,9 @@ class PolicyEvaluator:
     async def _worker(self) -> AsyncIterator[WorkerProcess]:
         """A worker for the time of the block; if the block ends badly, a new one takes its place."""
         if self._closed or not self._started:
-            raise PolicyUnavailableError("cannot evaluate: the evaluator is " + ("closed" if self._closed else "not started"))
+            raise PolicyUnavailableError(
+                "cannot evaluate: the evaluator is " + ("closed" if self._closed else "not started")
+            )
         try:
             async with asyncio.timeout(self._compile_timeout):
                 worker = await self._idle.get()

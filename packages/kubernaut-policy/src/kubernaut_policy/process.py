@@ -63,7 +63,7 @@ class WorkerProcess:
         Raises PolicyUnavailableError if the engine is not installed, PolicyTimeoutError, PolicyCrashError.
         """
         ours, theirs = socket.socketpair()
-        said = tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else os.fdopen(os.memfd_create("said"), "w+b")
+        said = os.fdopen(os.memfd_create("said"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             process = await asyncio.to_thread(_spawn, engine, memory, theirs, said)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE)

@@ -11,6 +11,7 @@ which is accepted here is one that OPA accepts:
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -64,13 +65,15 @@ def check(text: str) -> list[Problem]:
     found = list(tokens(text))
     if not found or found[0].text != "package":
         line, column = (found[0].line, found[0].column) if found else (1, 1)
-        return [Problem("the policy does not begin with a package; write `package <name>` on its first line", line, column)]
+        return [
+            Problem("the policy does not begin with a package; write `package <name>` on its first line", line, column)
+        ]
     return [*_bodies_without_if(found), *_forbidden_calls(found)]
 
 
 def _bodies_without_if(found: list[Token]) -> Iterator[Problem]:
     depth, every = 0, False
-    for before, token in zip(found, found[1:], strict=False):
+    for before, token in itertools.pairwise(found):
         if token.text == "every":
             every = True
         if token.text in ("{", "[", "("):
@@ -130,7 +133,12 @@ def input_paths(text: str) -> set[tuple[str, ...]]:
             if found[at].text == "." and found[at + 1].kind == "name":
                 path.append(found[at + 1].text)
                 at += 2
-            elif found[at].text == "[" and found[at + 1].kind == "string" and found[at + 2 :][:1] and found[at + 2].text == "]":
+            elif (
+                found[at].text == "["
+                and found[at + 1].kind == "string"
+                and found[at + 2 :][:1]
+                and found[at + 2].text == "]"
+            ):
                 path.append(str(json.loads(found[at + 1].text)))
                 at += 3
             else:
@@ -161,10 +169,10 @@ def led_elsewhere(text: str, names: Mapping[str, str]) -> str:
     matches = [match for match in _TOKEN.finditer(text) if match.lastgroup not in ("space", "comment")]
     out, at = [], 0
     for before, match, after in zip([None, *matches], matches, matches[1:], strict=False):
-        if match.group() in names and match.group() not in own and after.group() == "(":
-            if before is None or before.group() != ".":
-                out += [text[at : match.start()], names[match.group()]]
-                at = match.end()
+        called = after.group() == "(" and (before is None or before.group() != ".")
+        if called and match.group() in names and match.group() not in own:
+            out += [text[at : match.start()], names[match.group()]]
+            at = match.end()
     return "".join([*out, text[at:]])
 
 

@@ -7,7 +7,9 @@ to a little more than the deadline, and a limit of address space.
 The limit counts from what is mapped once the engine is loaded: rego-cpp's allocator reserves 256 GB of address space
 at its start, which costs nothing and would make an absolute limit meaningless.
 
-Nothing here is asynchronous, and one worker does one thing at a time.
+Nothing here is asynchronous, and one worker does one thing at a time. Nothing native is loaded beside the engine:
+rego-cpp brings its own allocator, and in a process with other libraries (aiohttp's are enough) a `free` of one meets
+memory of the other and ends it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 from kubernaut_policy.engines import CompiledPolicy, PolicyEngine, engine
 from kubernaut_policy.errors import PolicyCompileError, PolicyError
@@ -28,6 +30,19 @@ from kubernaut_policy.messages import MAX_LINE, answer_to_wire, line
 from kubernaut_policy.policy import Policy
 
 __all__ = ["main", "serve"]
+
+
+class Stream(Protocol):
+    """Both directions of the pipe."""
+
+    def readline(self, size: int = -1, /) -> bytes:
+        """The next line, or nothing at the end."""
+
+    def write(self, data: bytes, /) -> int:
+        """Buffer bytes."""
+
+    def flush(self) -> None:
+        """Send what is buffered."""
 
 
 def main(arguments: list[str]) -> int:
@@ -59,7 +74,7 @@ def limit_memory(extra: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (mapped + extra, mapped + extra))
 
 
-def serve(stream: IO[bytes], chosen: PolicyEngine) -> None:
+def serve(stream: Stream, chosen: PolicyEngine) -> None:
     """Answer requests until the stream ends. One policy is kept: the one that was loaded last."""
     loaded: tuple[str, CompiledPolicy] | None = None
     while request := stream.readline(MAX_LINE):
@@ -92,7 +107,7 @@ def _evaluate(loaded: tuple[str, CompiledPolicy] | None, message: dict[str, Any]
     return {"answers": {name: answer_to_wire(answer) for name, answer in answers.items()}}
 
 
-def _say(stream: IO[bytes], message: dict[str, Any]) -> None:
+def _say(stream: Stream, message: dict[str, Any]) -> None:
     said = line(message)
     if len(said) > MAX_LINE:
         said = line({"error": f"cannot hand back the answer: {len(said)} bytes are more than {MAX_LINE}"})

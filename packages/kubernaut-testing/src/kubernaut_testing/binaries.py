@@ -115,7 +115,7 @@ TOOLS: dict[str, Tool] = {
             "opa",
             "github.com/open-policy-agent/opa",
             "github.com/open-policy-agent/opa",
-            seconds=90,
+            seconds=120,
             version_args=("version",),
             oldest=(1, 0),
         ),

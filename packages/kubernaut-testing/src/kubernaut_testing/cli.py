@@ -15,7 +15,7 @@ from kubernaut_testing.systempackages import SYSTEM_PROGRAMS, find_system_progra
 
 __all__ = ["main"]
 
-_NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "helm")
+_NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "helm", "opa")
 _WELCOME = tuple(SYSTEM_PROGRAMS)
 
 

@@ -50,7 +50,9 @@ def answers(policy: Path, package: str, names: Sequence[str], inputs: Sequence[A
         harness, data = Path(folder) / "harness.rego", Path(folder) / "data.json"
         harness.write_text(_HARNESS % package)
         data.write_text(json.dumps({"harness_items": list(inputs), "harness_names": list(names)}))
-        done = _run("eval", "--format=json", *(f"--data={file}" for file in (policy, harness, data)), "data.harness.answers")
+        done = _run(
+            "eval", "--format=json", *(f"--data={file}" for file in (policy, harness, data)), "data.harness.answers"
+        )
     if done.returncode:
         raise OpaError(f"cannot evaluate {policy}: {(done.stdout + done.stderr).strip()}")
     found: list[Mapping[str, Any]] = json.loads(done.stdout)["result"][0]["expressions"][0]["value"]

@@ -61,7 +61,9 @@ ENGINES: dict[str, Callable[[], PolicyEngine]] = {"regopy": _regopy, "regorus": 
 def engine(name: str) -> PolicyEngine:
     """The engine of that name. Raises PolicyUnavailableError if there is none or it is not installed."""
     if name not in ENGINES:
-        raise PolicyUnavailableError(f"cannot use the policy engine {name!r}: choose one of {', '.join(sorted(ENGINES))}")
+        raise PolicyUnavailableError(
+            f"cannot use the policy engine {name!r}: choose one of {', '.join(sorted(ENGINES))}"
+        )
     try:
         return ENGINES[name]()
     except ImportError as error:

@@ -12,6 +12,8 @@ What a user of the library has to know, each seen with 1.5.2 and shown by a test
 * `%` is wrong from 1000 on (`1123 % 7` is 5), so a policy with it is refused.
 * Its compiler refuses less than OPA's: `plan.check` makes up for that.
 * A failed query is told in the text of its output, and with some errors the output even counts as good.
+* An interpreter mixes up the entry points of bundles that it built (`_Built`).
+* Its allocator does not agree with every other library of a process: see `worker`.
 * Some faults end the process (a null pointer is passed on by the binding): hence the worker.
 """
 
@@ -22,13 +24,23 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regopy import Bundle, Interpreter, RegoError
-from regopy.rego_shared import NodeKind, rego_node_get, rego_node_size, rego_node_type, rego_node_value
-from regopy.rego_shared import rego_bundle_query_entrypoint, rego_free_output, rego_output_node, rego_output_string
+from regopy.rego_shared import (
+    NodeKind,
+    rego_bundle_query_entrypoint,
+    rego_free_output,
+    rego_node_get,
+    rego_node_size,
+    rego_node_type,
+    rego_node_value,
+    rego_output_node,
+    rego_output_string,
+)
 
 from kubernaut_policy import plan, syntax
 from kubernaut_policy.errors import PolicyCompileError, PolicyUnavailableError, Problem
@@ -112,56 +124,50 @@ class RegopyEngine:
             if token.text == "%"
         ]:
             raise PolicyCompileError(policy.source, problems)
-        interpreter = Interpreter()
         text = syntax.led_elsewhere(syntax.plain_escapes(policy.text), _LED)
-        with _Printed() as printed:
-            try:
-                interpreter.add_module("policy.rego", text)
-                interpreter.add_module("compat.rego", _COMPAT)
-            except RegoError as error:
-                raise PolicyCompileError(policy.source, _refusals(str(error), text)) from None
-            bundle = interpreter.build(None, [_entry_point(f"data.{_package(text)}")])
-        if not bundle.ok():
-            raise PolicyCompileError(policy.source, _printed_problems(printed.text))
+        asked = frozenset({f"data.{_package(text)}", *queries})
+        interpreter, bundle = _build(policy.source, text, asked)
         decoded = _plan(interpreter, bundle)
         if problems := plan.check(decoded, interpreter.is_builtin):
             raise PolicyCompileError(policy.source, problems)
-        compiled = RegopyPolicy(interpreter, policy, plan.builtins_used(decoded))
-        if queries:
-            compiled.prepare(queries)
-        return compiled
+        return RegopyPolicy(policy, text, _Built(asked, interpreter, bundle), plan.builtins_used(decoded))
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A bundle and what it can be asked.
+
+    An interpreter builds one bundle in its life: with a second one, the entry points of both are mixed up, and a
+    query is answered with the value of another rule.
+    """
+
+    queries: frozenset[str]
+    interpreter: Interpreter
+    bundle: Bundle
 
 
 class RegopyPolicy:
-    """A policy compiled by regopy; bundles are kept per set of queries."""
+    """A policy compiled by regopy for all references that were asked so far."""
 
-    def __init__(self, interpreter: Interpreter, policy: Policy, builtins: set[str]) -> None:
-        self._interpreter = interpreter
-        self._bundles: dict[tuple[str, ...], Bundle] = {}
+    def __init__(self, policy: Policy, text: str, built: _Built, builtins: set[str]) -> None:
+        self._source, self._text, self._built = policy.source, text, built
         self._paths = syntax.input_paths(policy.text)
         self._sensitive = sorted(name for name in builtins if _sensitive(name))
-
-    def prepare(self, queries: Sequence[str]) -> Bundle:
-        """The bundle that answers exactly these references, built at the first call."""
-        key = tuple(sorted(set(queries)))
-        if key not in self._bundles:
-            with _Printed():
-                self._bundles[key] = self._interpreter.build(None, [_entry_point(query) for query in key])
-        return self._bundles[key]
 
     def evaluate(self, queries: Mapping[str, str], document: str) -> dict[str, Answer]:
         """Answer queries; see `CompiledPolicy.evaluate`."""
         if refusal := self._cannot_be_exact(document):
             return dict.fromkeys(queries, Failure(refusal))
-        bundle = self.prepare(list(queries.values()))
-        if not bundle.ok():
-            return dict.fromkeys(queries, Failure("the queries do not compile"))
+        if not self._built.queries.issuperset(queries.values()):
+            asked = self._built.queries.union(queries.values())
+            self._built = _Built(asked, *_build(self._source, self._text, asked))
         with _Printed():
-            self._interpreter.set_input_term(document)
-            return {name: self._ask(bundle, _entry_point(query)) for name, query in queries.items()}
+            self._built.interpreter.set_input_term(document)
+            return {name: self._ask(_entry_point(query)) for name, query in queries.items()}
 
-    def _ask(self, bundle: Bundle, entry_point: str) -> Answer:
-        output = rego_bundle_query_entrypoint(self._interpreter._impl, bundle._impl, entry_point)
+    def _ask(self, entry_point: str) -> Answer:
+        built = self._built
+        output = rego_bundle_query_entrypoint(built.interpreter._impl, built.bundle._impl, entry_point)
         if not output:
             return Failure("the engine gave no answer")
         try:
@@ -186,6 +192,20 @@ class RegopyPolicy:
 
     def _reads(self, path: tuple[str, ...]) -> bool:
         return any(path[: len(read)] == read or read[: len(path)] == path for read in self._paths)
+
+
+def _build(source: str, text: str, queries: Iterable[str]) -> tuple[Interpreter, Bundle]:
+    interpreter = Interpreter()
+    with _Printed() as printed:
+        try:
+            interpreter.add_module("policy.rego", text)
+            interpreter.add_module("compat.rego", _COMPAT)
+        except RegoError as error:
+            raise PolicyCompileError(source, _refusals(str(error), text)) from None
+        bundle = interpreter.build(None, [_entry_point(query) for query in sorted(queries)])
+    if not bundle.ok():
+        raise PolicyCompileError(source, _printed_problems(printed.text))
+    return interpreter, bundle
 
 
 def _answer(text: str) -> Answer:
@@ -242,7 +262,7 @@ def _entry_point(query: str) -> str:
 
 
 def _package(text: str) -> str:
-    names = []
+    names: list[str] = []
     found = list(syntax.tokens(text))
     for token in found[1:]:
         if token.kind == "name" and (not names or names[-1] == "."):
@@ -263,7 +283,10 @@ def _refusals(error: str, text: str) -> list[Problem]:
 
 
 def _printed_problems(printed: str) -> list[Problem]:
-    found = [Problem(_lower(what) or "not understood", int(line), int(column)) for line, column, what in _PRINTED.findall(printed)]
+    found = [
+        Problem(_lower(what) or "not understood", int(line), int(column))
+        for line, column, what in _PRINTED.findall(printed)
+    ]
     return found or [Problem(f"it does not compile: {' '.join(printed.split())[:300]}")]
 
 

@@ -38,11 +38,11 @@ class RegorusEngine:
             raise PolicyCompileError(policy.source, problems)
         engine = Engine()
         try:
-            package = engine.add_policy(policy.source, policy.text)
+            engine.add_policy(policy.source, policy.text)
         except Exception as error:  # noqa: BLE001 the binding raises RuntimeError, and PyO3's panic
             raise PolicyCompileError(policy.source, [_problem(str(error))]) from None
         engine.set_input_json("{}")
-        for query in dict.fromkeys([*queries, str(package or "data")]):
+        for query in dict.fromkeys([*queries, *engine.get_packages()]):
             try:
                 engine.eval_query_as_json(query)
             except Exception as error:  # noqa: BLE001
