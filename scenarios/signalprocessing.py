@@ -1,13 +1,20 @@
-"""What a SignalProcessing is: its names, one to test with, and what its status means to the invariant checker."""
+"""A SignalProcessing operator in a namespace of its own, with the shipped policy; and what its status means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from kubernaut_api import load_crd
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.datastorage import DataStorage
+from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.invariants import Contract
+from kubernaut_testing.proxy import FaultProxy
+
+ROLE = Path(__file__).parents[1] / "services" / "signalprocessing" / "deploy" / "role.yaml"
 
 PROGRAM = "kubernaut-signalprocessing"
 API_VERSION, KIND, PLURAL = "kubernaut.ai/v1alpha1", "SignalProcessing", "signalprocessings"
@@ -69,3 +76,68 @@ CONTRACT = Contract(
 def install_crds(control_plane: ControlPlane) -> None:
     """Apply the CRD that the models generate."""
     control_plane.apply(load_crd(PLURAL))
+
+
+class SignalProcessingSite:
+    """One namespace with its operator, policy and mappings.
+
+    `deployment` is the operator; start it as a context manager. `datastorage` stands for Data Storage (without it audit
+    events are lines of the operator's output). The policy is the shipped one until `write_policy` says otherwise.
+    """
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        namespace: str,
+        folder: Path,
+        *,
+        config: Mapping[str, Any] | None = None,
+        proxy: FaultProxy | None = None,
+        datastorage: DataStorage | None = None,
+    ) -> None:
+        self.control_plane, self.namespace, self.datastorage = control_plane, namespace, datastorage
+        self.policies = folder / "policies"
+        self.policies.mkdir(parents=True, exist_ok=True)
+        self.mappings = folder / "mappings.yaml"
+        self.mappings.write_text("proactive_signal_mappings:\n  PredictedOOMKill: OOMKilled\n")
+        self.write_policy(files("kubernaut_signalprocessing").joinpath("policy/default.rego").read_text())
+        whole: dict[str, Any] = {"classifier": {"policyDir": str(self.policies)}, **(config or {})}
+        if datastorage is not None:
+            whole["datastorage"] = {"url": datastorage.url, "healthUrl": datastorage.health_url}
+        self.deployment = OperatorDeployment(
+            control_plane,
+            namespace,
+            PROGRAM,
+            folder / "operator",
+            role=ROLE,
+            config=whole,
+            env={"SIGNAL_MODE_CONFIG_PATH": str(self.mappings)},
+            proxy=proxy,
+        )
+
+    def write_policy(self, text: str) -> None:
+        """Put another policy in place, as kubelet does: by one rename."""
+        new = self.policies.with_name("policy.rego.new")
+        new.write_text(text)
+        new.rename(self.policies / "policy.rego")
+
+    def create(self, name: str, **options: Any) -> dict[str, Any]:
+        """Create a SignalProcessing; options as for `signal_processing`."""
+        return self.control_plane.api.create(signal_processing(self.namespace, name, **options))
+
+    def status(self, name: str) -> dict[str, Any]:
+        """The status of an object."""
+        found: dict[str, Any] = self.control_plane.api.get(API_VERSION, KIND, self.namespace, name)
+        return found.get("status") or {}
+
+    def phase(self, name: str) -> str:
+        """The phase of an object, empty if it has none yet."""
+        return str(self.status(name).get("phase", ""))
+
+    def objects(self) -> list[dict[str, Any]]:
+        """All objects of the namespace."""
+        return self.control_plane.api.list(API_VERSION, KIND, self.namespace)
+
+    def ref(self, name: str) -> str:
+        """How the ledger calls the object."""
+        return f"{PLURAL}/{self.namespace}/{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -188,3 +189,33 @@ async def test_an_older_crd_that_drops_fields_makes_no_hot_loop(desk: Desk) -> N
         await desk.idle()
     assert len(desk.cluster.calls) == 1
     assert desk.queue.due_in(desk.key) == 30
+
+
+@pytest.mark.parametrize("landed", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("phase", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
+async def test_whoever_comes_after_a_process_that_died_goes_on_where_it_was(
+    make_desk: MakeDesk, phase: str, landed: bool, ledger: RequestLedger
+) -> None:
+    dying = asyncio.Event()
+
+    async def die(request: Request, send: Send) -> Response:
+        if enters(request, phase):
+            if landed:
+                await send(request)
+            dying.set()
+            await asyncio.Event().wait()
+        return await send(request)
+
+    first = make_desk()
+    first.meddle = die
+    first.create()
+    async with asyncio.timeout(10):
+        await dying.wait()
+    second = make_desk(clock=first.clock)
+    second.store.observe(None, second.stored())
+    await second.phase("Completed")
+    ref = f"{PLURAL}/{second.namespace}/one"
+    assert ledger.phases(ref) == ["", "Pending", "Enriching", "Classifying", "Categorizing", "Completed"]
+    assert_invariants(ledger, ref, CONTRACT)
+    assert len(second.conditions) == 5
+    assert first.events.of("SignalProcessed") == []

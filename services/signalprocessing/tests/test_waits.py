@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from scenarios.signalprocessing import CONTRACT, PLURAL, PROGRAM
+from scenarios.signalprocessing import CONTRACT, PLURAL, PROGRAM, signal_processing
 from scenarios.signalprocessing_in_process import Desk
 
 from kubernaut_api import format_time
@@ -200,6 +200,29 @@ async def test_a_deadline_fires_at_its_time_without_an_event(desk: Desk, phase: 
     assert desk.events.of("ProcessingTimedOut") == [text]
     assert desk.audit_types[-3:] == ["error.occurred", "phase.transition", "signal.processed"]
     assert desk.cluster.calls == [0]
+
+
+@pytest.mark.parametrize(
+    ("phase", "condition"),
+    [
+        ("Pending", None),
+        ("Enriching", "EnrichmentComplete"),
+        ("Classifying", "ClassificationComplete"),
+        ("Categorizing", "CategorizationComplete"),
+    ],
+)
+async def test_a_deadline_ends_every_phase_with_its_own_condition(
+    desk: Desk, phase: str, condition: str | None
+) -> None:
+    late = signal_processing(desk.namespace, "one", times_out_at="2026-03-01T10:00:00Z")
+    desk.control_plane.api.create(late)
+    desk.store.observe("ADDED", desk.write_status({"phase": phase, "startTime": "2026-03-01T09:59:00Z"}))
+    await desk.phase("Failed")
+    timed_out = {name for name, found in desk.conditions.items() if found[1] == "TimedOut"}
+    assert timed_out == {condition, "ProcessingComplete"} - {None}
+    assert desk.verbs == ["patch"]
+    labels = {"phase": phase.lower(), "result": "failure"}
+    assert desk.metrics.get_sample_value("signalprocessing_processing_total", labels) == 1
 
 
 async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Desk, ledger: RequestLedger) -> None:

@@ -35,7 +35,8 @@ class OperatorDeployment:
         namespace: its own, and that of its objects.
         program: the console script, found beside the running Python.
         folder: a folder of its own for config, kubeconfig and log.
-        role: YAML file with its Role; its rules are granted to its ServiceAccount, nothing else.
+        role: YAML file with its Role, and its ClusterRole if it has one; their rules are granted to its
+            ServiceAccount, nothing else.
         config: content of its config file; addresses are filled in.
         env: further environment.
         proxy: a fault proxy to put between operator and API server.
@@ -62,8 +63,10 @@ class OperatorDeployment:
         self.config_file = folder / "config.yaml"
         self._ports = {"metricsAddr": _free_port(), "healthProbeAddr": _free_port()}
         self.write_config(config)
-        rules = yaml.safe_load(role.read_text())["rules"]
-        control_plane.service_account(namespace, account, rules=rules)
+        granted = {document["kind"]: document["rules"] for document in yaml.safe_load_all(role.read_text())}
+        control_plane.service_account(
+            namespace, account, rules=granted.get("Role", ()), cluster_rules=granted.get("ClusterRole", ())
+        )
         kubeconfig = control_plane.kubeconfig_for(namespace, account, seconds=7200)
         if proxy is not None:
             kubeconfig = proxy.kubeconfig_for(kubeconfig)

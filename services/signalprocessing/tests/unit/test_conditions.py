@@ -21,6 +21,7 @@ from kubernaut_signalprocessing.conditions import (
     classified,
     completed,
     conditions_for,
+    ended,
     enriched,
     enrichment_failed,
     timed_out,
@@ -118,11 +119,29 @@ def test_a_proactive_signal_is_told_with_both_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ("Pending", []),
+        ("Enriching", [("EnrichmentComplete", "False", "EnrichmentFailed")]),
+        ("Classifying", [("ClassificationComplete", "False", "ClassificationFailed")]),
+        ("Categorizing", [("CategorizationComplete", "False", "CategorizationFailed")]),
+    ],
+)
+def test_work_that_is_given_up_has_its_own_condition_and_that_of_the_whole(
+    now: datetime, phase: str, expected: list[tuple[str, str, str]]
+) -> None:
+    made = conditions_for([], "Failed", ended(phase, "in\nvain"), generation=1, now=now)
+    assert facts(made)[:-2] == [*expected, ("ProcessingComplete", "False", "ProcessingFailed")]
+    assert made[0].message == "in vain"
+
+
+@pytest.mark.parametrize(
     ("rule", "reason"),
     [
         ("environment", "ClassificationFailed"),
         ("priority", "ClassificationFailed"),
         ("severity", "RegoEvaluationError"),
+        ("policy", "RegoEvaluationError"),
     ],
 )
 def test_a_failed_rule_makes_four_conditions_false(now: datetime, rule: str, reason: str) -> None:

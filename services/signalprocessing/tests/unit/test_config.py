@@ -50,6 +50,14 @@ def test_the_addresses_of_data_storage_have_defaults_within_the_section() -> Non
     )
 
 
+def test_the_numbers_of_attempts_have_defaults_and_bounds() -> None:
+    config = load("").config
+    assert (config.enrichment.max_attempts, config.classifier.max_attempts) == (5, 3)
+    for section in ("enrichment", "classifier"):
+        with pytest.raises(ConfigError, match=rf"{section}\.maxAttempts"):
+            load(f"{section}: {{maxAttempts: 0}}")
+
+
 def test_the_policy_can_lie_elsewhere() -> None:
     classifier = load("classifier: {policyDir: /policies, regoConfigMapKey: mine.rego}").config.classifier
     assert classifier.policy_path == Path("/policies/mine.rego")
