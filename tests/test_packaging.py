@@ -37,6 +37,7 @@ def test_each_wheel_has_its_sources_and_its_types(wheels: dict[str, list[str]], 
 
 def test_the_wheels_carry_what_is_needed_at_run_time(wheels: dict[str, list[str]]) -> None:
     assert "kubernaut_api/crds/kubernaut.ai_notificationrequests.yaml" in wheels["kubernaut_api"]
+    assert "kubernaut_signalprocessing/policy/default.rego" in wheels["kubernaut_signalprocessing"]
     for module in ("controlplane", "helm"):
         for name in ("go.mod", "go.sum"):
             assert f"kubernaut_testing/gomod/{module}/{name}" in wheels["kubernaut_testing"]
