@@ -121,7 +121,7 @@ class SignalProcessingSite:
         new.write_text(text)
         new.rename(self.policies / "policy.rego")
 
-    def create(self, name: str, **options: Any) -> dict[str, Any]:
+    def create(self, name: str, /, **options: Any) -> dict[str, Any]:
         """Create a SignalProcessing; options as for `signal_processing`."""
         return self.control_plane.api.create(signal_processing(self.namespace, name, **options))
 

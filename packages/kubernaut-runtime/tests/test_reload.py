@@ -161,12 +161,34 @@ async def test_a_file_that_is_not_required_does_not_end_the_start_and_is_told(tm
     path, registry, reader = tmp_path / "settings", CollectorRegistry(), Reader()
     watcher = FileWatcher(path, reader, metrics=ReloadMetrics(registry), on_failure=reader.failed)
     await watcher.load(required=False)
-    path.write_bytes(b"bad")
-    await watcher.load(required=False)
-    assert (len(reader.failures), result(registry, path, "failed"), in_force(registry, path)) == (2, 2, 0)
+    task = asyncio.create_task(watcher.run())
+    async with asyncio.timeout(10):
+        await watcher.watching.wait()
+    assert (len(reader.failures), in_force(registry, path)) == (1, 0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     path.write_bytes(b"good")
+    await watcher.check()
+    assert (reader.good, result(registry, path, "ok"), in_force(registry, path)) == ([b"good"], 1, 1)
+
+
+async def test_a_file_that_is_not_required_and_is_bad_is_told_until_it_is_good(tmp_path: Path) -> None:
+    path, registry, reader = tmp_path / "settings", CollectorRegistry(), Reader()
+    path.write_bytes(b"bad")
+    watcher = FileWatcher(path, reader, metrics=ReloadMetrics(registry), on_failure=reader.failed)
     await watcher.load(required=False)
+    await watcher.check()
+    assert (reader.failures, in_force(registry, path)) == (["line 1; line 2"], 0)
+    path.write_bytes(b"good")
+    await watcher.check()
     assert (reader.good, in_force(registry, path)) == ([b"good"], 1)
+
+
+async def test_the_first_load_of_a_file_that_is_not_required_is_no_reload(tmp_path: Path) -> None:
+    path, registry, reader = tmp_path / "settings", CollectorRegistry(), Reader()
+    path.write_bytes(b"good")
+    await FileWatcher(path, reader, metrics=ReloadMetrics(registry)).load(required=False)
+    assert (reader.good, result(registry, path, "ok"), in_force(registry, path)) == ([b"good"], 0, 1)
 
 
 async def test_a_file_that_is_back_unchanged_is_in_force_again(tmp_path: Path) -> None:

@@ -89,11 +89,20 @@ class FileWatcher:
 
         Not so where the content is not `required`: then a bad first load is told like a bad reload.
         """
-        if not required:
-            await self.check()
+        try:
+            content, self._seen = await asyncio.to_thread(_read, self.path)
+        except OSError as error:
+            if required:
+                raise
+            self._missing(error)
             return
-        content, self._seen = await asyncio.to_thread(_read, self.path)
-        await self._call(content)
+        try:
+            await self._call(content)
+        except Exception as error:
+            if required:
+                raise
+            self._refuse(error)
+            return
         self._metrics.in_force(self.path, True)
 
     def accepted(self) -> None:
@@ -104,7 +113,7 @@ class FileWatcher:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        self._metrics.in_force(self.path, not self._refused)
+        self._metrics.in_force(self.path, not (self._refused or self._unreadable))
         while True:
             try:
                 await self._follow(self.path if self.path.is_dir() else self.path.parent)
@@ -142,10 +151,7 @@ class FileWatcher:
         try:
             content, digest = await asyncio.to_thread(_read, self.path)
         except OSError as error:
-            # Between two renames a file may be missing for a moment: told once, last good kept.
-            if not self._unreadable:
-                self._unreadable = True
-                self._failed(f"cannot read {self.path}: {error.strerror or error}")
+            self._missing(error)
             return
         if digest == self._seen:
             if self._unreadable:
@@ -157,8 +163,7 @@ class FileWatcher:
         try:
             await self._call(content)
         except Exception as error:  # noqa: BLE001 (whatever a callback refuses with, the old content stays)
-            self._refused = True
-            self._failed(str(error) or type(error).__name__)
+            self._refuse(error)
             return
         self._refused = False
         self._metrics.count(self.path, "ok")
@@ -168,6 +173,16 @@ class FileWatcher:
         result = self._callback(content)
         if inspect.isawaitable(result):
             await result
+
+    def _missing(self, error: OSError) -> None:
+        # Between two renames a file may be missing for a moment: told once, last good kept.
+        if not self._unreadable:
+            self._unreadable = True
+            self._failed(f"cannot read {self.path}: {error.strerror or error}")
+
+    def _refuse(self, error: Exception) -> None:
+        self._refused = True
+        self._failed(str(error) or type(error).__name__)
 
     def _failed(self, reason: str) -> None:
         line = "; ".join(part.strip() for part in reason.splitlines() if part.strip())

@@ -142,6 +142,33 @@ def test_a_changed_policy_decides_the_next_signal_and_a_broken_one_does_not(
     eventually(lambda: reloads("ok") == 2)
 
 
+def test_changed_mappings_hold_for_the_next_signal(site: SignalProcessingSite) -> None:
+    new = site.mappings.with_suffix(".new")
+    new.write_text("proactive_signal_mappings: {PredictedFire: Fire}\n")
+    new.rename(site.mappings)
+    eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.mappings), result="ok") == 1)
+    site.create("fire", name="PredictedFire", targetResource={"kind": "Node", "name": "none"})
+    eventually(lambda: site.phase("fire") == "Completed")
+    status = site.status("fire")
+    assert status["signalClassification"]["signalMode"] == "proactive"
+    assert status["signalClassification"]["signalName"] == "Fire"
+    assert status["kubernetesContext"] == {"degradedMode": True}
+
+
+def test_signals_that_come_at_once_are_all_completed_with_five_writes_each(
+    site: SignalProcessingSite, shop: str, ledger: RequestLedger
+) -> None:
+    names = [f"burst-{number}" for number in range(20)]
+    for number, name in enumerate(names):
+        site.create(name, severity=f"Sev{1 + number % 4}", targetResource=target("Deployment", shop))
+    eventually(lambda: all(site.phase(name) == "Completed" for name in names), timeout=30)
+    for name in names:
+        ledger.assert_requests(site.ref(name), {"patch/status": 5}, user_agent=PROGRAM, only=True)
+        assert_invariants(ledger, site.ref(name), CONTRACT)
+    severities = {site.status(name)["signalClassification"]["severity"] for name in names}
+    assert severities == {"critical", "high", "warning", "info"}
+
+
 def test_at_rest_nothing_is_written(site: SignalProcessingSite) -> None:
     site.create("resting", targetResource={"kind": "ConfigMap", "name": "any", "namespace": site.namespace})
     eventually(lambda: site.phase("resting") == "Completed")
