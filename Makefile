@@ -35,7 +35,7 @@ $(VENV)/.synced: $(UV) uv.lock pyproject.toml $(wildcard packages/*/pyproject.to
 	@touch $@
 
 .PHONY: control-plane
-control-plane: install ## find or build kube-apiserver and etcd, once (minutes when built)
+control-plane: install ## find or build the Kubernetes programs of the tests, once (minutes when built)
 	@$(BIN)/kubernaut-testing fetch
 
 ##@ Use
