@@ -27,17 +27,20 @@ def told(site: NotificationSite, name: str) -> int:
 def test_a_receiver_that_never_answers_delays_no_other_notification_not_even_with_one_worker(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
-    """Weak point 9: thirty requests hang until their timeout; what goes elsewhere does not wait for one of them."""
-    site = make_site(config={"controller": {"maxConcurrentReconciles": 1}})
+    """Weak point 9: twenty requests hang and ten wait for a place; what goes elsewhere waits for none of them."""
+    one_worker = {"controller": {"maxConcurrentReconciles": 1}, "delivery": {"maxCallsPerChannel": 20}}
+    site = make_site(config=one_worker)
     site.receiver.default = Answer(delay=6)
     slow = [f"slow-{number}" for number in range(30)]
     for name in slow:
         site.create(name, "slack", retryPolicy={**QUICK_RETRY, "maxAttempts": 1})
-    eventually(lambda: len(site.receiver.requests) == len(slow))
+    eventually(lambda: len(site.receiver.requests) == 20)
     site.create("quick", "console")
     eventually(lambda: site.phase("quick") == "Sent", timeout=3)
     assert {site.phase(name) for name in slow} == {"Sending"}, "all requests are still held when the quick one is sent"
     assert not any(site.status(name).get("totalAttempts") for name in slow)
+    assert len(site.receiver.requests) == 20
+    site.receiver.default = 200
     eventually(lambda: all(site.ended(name) for name in slow), timeout=15)
     for name in ["quick", *slow]:
         ledger.assert_requests(site.ref(name), {"patch/status": 3}, user_agent=PROGRAM, only=True)

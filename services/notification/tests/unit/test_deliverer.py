@@ -166,7 +166,7 @@ async def test_each_call_is_asked_for_right_before_it_is_made(make_nr: MakeNR, n
     may_act = True
     entries = [Announced("first", 1, now), Announced("second", 1, now)]
     deliverer = Deliverer(registry(first=first, second=second), clock, concurrent=1)
-    task = asyncio.create_task(deliverer.deliver(make_nr(), entries, allowed=lambda: may_act))
+    task = asyncio.create_task(deliverer.deliver(make_nr(), entries, allowed=lambda entry: may_act))
     await clock.wait_for_sleepers(1)
     may_act = False
     await clock.advance(1)

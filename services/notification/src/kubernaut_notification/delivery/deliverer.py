@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.delivery.announcement import Announced
@@ -41,21 +41,25 @@ class Deliverer:
         nr: NotificationRequest,
         announced: Iterable[Announced],
         *,
-        allowed: Callable[[], bool] = lambda: True,
+        enter: Callable[[Announced], Awaitable[bool]] | None = None,
+        allowed: Callable[[Announced], bool] = lambda entry: True,
         ended: Callable[[Attempt], None] = lambda attempt: None,
     ) -> list[Attempt]:
         """Make the `announced` attempts of `nr`, each once, and return their results in the same order.
 
-        `nr` is the stored object; what channels get is an enriched and redacted copy. `allowed` is asked right before
-        each call; an attempt that it forbids is not made and has no result. `ended` is told of each attempt at once,
-        while others may still be under way. Raises nothing but cancellation.
+        `nr` is the stored object; what channels get is an enriched and redacted copy. `enter` may wait until
+        the receiver is free, `allowed` is asked right before the call; an attempt that either forbids is not made and
+        has no result. `ended` is told of each attempt at once, while others may still be under way. Raises nothing but
+        cancellation.
         """
         copy = prepare(nr)
         gate = asyncio.Semaphore(self._concurrent)
 
         async def one(entry: Announced) -> Attempt | None:
+            if enter is not None and not await enter(entry):
+                return None
             async with gate:
-                if not allowed():
+                if not allowed(entry):
                     return None
                 attempt = await self.attempt(Message(copy, entry.channel, entry.attempt, entry.due))
             ended(attempt)
