@@ -35,7 +35,7 @@ volumes:
     {{- include "notification.credentials" . | nindent 4 }}
   {{- if $config.delivery.file.outputDir }}
   - name: output
-    {{- toYaml .Values.fileVolume | nindent 4 }}
+    {{- toYaml (.Values.fileVolume | default (dict "emptyDir" dict)) | nindent 4 }}
   {{- end }}
   {{- if include "notification.auditFolder" $config }}
   - name: audit
