@@ -126,8 +126,7 @@ route:
 receivers:
   - name: slack-and-console
     slackConfigs:
-      - channel: {{ .Values.slack.channel | quote }}
-        credentialRef: {{ include "notification.slackCredential" . | quote }}
+      - credentialRef: {{ include "notification.slackCredential" . | quote }}
     consoleConfigs:
       - enabled: true
 {{- else -}}
