@@ -274,7 +274,7 @@ def test_the_slack_values_make_a_receiver_and_its_credential(render: Any) -> Non
     (receiver,) = routing.receivers
     assert (receiver.name, routing.route.receiver) == ("slack-and-console", "slack-and-console")
     (slack,) = receiver.slack_configs
-    assert (slack.channel, slack.credential_ref) == ("#ops", "slack-webhook")
+    assert (slack.channel, slack.credential_ref) == ("", "slack-webhook")  # a channel would be warned of
     assert len(receiver.console_configs) == 1
     (source,) = credentials_of(objects)["projected"]["sources"]
     assert source["secret"] == {

@@ -232,3 +232,13 @@ def test_a_mount_inside_a_config_mount_survives_the_config_s_change(pods: Pods) 
     assert pods.call(name, "read", path="/etc/app/inner/b") == "two"
     pods.source("Secret", "inner", b="four")
     eventually(lambda: pods.call(name, "read", path="/etc/app/inner/b") == "four", timeout=3)
+
+
+def test_a_host_path_is_this_machine_s_folder(pods: Pods, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    volumes = [{"name": "here", "hostPath": {"path": str(tmp_path)}}]
+    name = pods.ready(
+        pods.create("host", volumeMounts=[{"name": "here", "mountPath": "/out"}], pod={"volumes": volumes})
+    )
+    assert pods.call(name, "write", path="/out/file") == "ok"
+    assert (tmp_path / "file").exists()
