@@ -7,7 +7,7 @@ all the same is told; an open circuit breaker is told once; a wait does not care
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -42,10 +42,11 @@ class Memory:
     """The memory of one object, by its uid.
 
     `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
-    `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
-    attempts whose commit failed: they are committed by the next pass. `announced_at` is when it last announced, by
-    the wall clock and by the monotonic one. `entering` is the phase that a commit was to bring and of which nothing is
-    told yet. `told_openings` has the opening of each channel's circuit breaker that this object was told of.
+    `begun` are attempts that may have been begun, here and cut off, or by a predecessor: nobody knows what came of
+    them. `results` are finished attempts whose commit failed: they are committed by the next pass. `announced_at` is
+    when it last announced, by the wall clock and by the monotonic one. `entering` is the phase that a commit was to
+    bring and of which nothing is told yet. `told_openings` has the opening of each channel's circuit breaker that this
+    object was told of.
     """
 
     uid: str
@@ -57,9 +58,15 @@ class Memory:
     entering: Entering | None = None
     told_openings: dict[str, int] = field(default_factory=dict)
 
-    def announce(self, entries: Sequence[Announced], at: Instant) -> None:
-        """The write that announces `entries`, and nothing else, is stored; their due times were computed `at`."""
-        self.announced = frozenset(entries)
+    def announce(self, entries: Sequence[Announced], at: Instant, before: Iterable[Announced] = ()) -> None:
+        """The write that announces `entries`, and nothing else, is stored; their due times were computed `at`.
+
+        An attempt that was announced `before`, and may have been made, is not known any better for being announced
+        again, as when its receiver is busy and another channel's result is recorded meanwhile.
+        """
+        doubtful = {(entry.channel, entry.attempt) for entry in before if self.outcome_unknown(entry)}
+        again = frozenset(entry for entry in entries if (entry.channel, entry.attempt) in doubtful)
+        self.announced, self.begun = frozenset(entries) - again, again
         self.announced_at = at
 
     def now(self, clock: Clock) -> datetime:

@@ -169,7 +169,7 @@ class NotificationReconciler:
         if not update.ok:
             memory.entering = None
             return DONE
-        memory.announce(decision.announced, at)
+        memory.announce(decision.announced, at, announced_in(nr.status.conditions))
         self._report.scheduled(attempts, decision.announced)
         self._tell(nr, memory)
         self._report.seen(update.object)
