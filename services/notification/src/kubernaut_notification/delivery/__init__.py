@@ -5,6 +5,7 @@
 | `plan` | what is due, and what follows from what happened; no I/O |
 | `announcement` | attempts written down before they are made |
 | `result` | one attempt and its wire form; counters |
+| `lanes`, `breaker` | who may call a receiver now: places, lines, circuit breakers |
 | `deliverer` | calls channels, turns what happens into results |
 | `message` | the text that channels get: enriched, redacted |
 | `channel` | the channel protocol and its two errors |
