@@ -6,10 +6,11 @@ from collections.abc import Callable
 from statistics import mean
 
 import pytest
-from scenarios.notification import CONTRACT, PROGRAM, QUICK_RETRY, NotificationSite
+from scenarios.notification import CONTRACT, PLURAL, PROGRAM, QUICK_RETRY, NotificationSite
 
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.proxy import FaultProxy, Rule, Status
 from kubernaut_testing.receivers import Answer
 from kubernaut_testing.waiting import eventually
 
@@ -101,4 +102,22 @@ def test_a_backlog_is_worked_off_by_priority_and_a_busy_receiver_s_line_is_too(
     means = [mean(places[priority]) for priority in ("Critical", "High", "Medium", "Low")]
     assert means == sorted(means), arrived
     for name in names:
+        assert_invariants(ledger, site.ref(name), CONTRACT)
+
+
+def test_an_object_whose_write_is_asked_to_wait_holds_up_no_other_not_even_with_one_worker(
+    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+) -> None:
+    """A server that is busy for one object alone, as an admission webhook makes it."""
+    site = make_site(proxy=fault_proxy, config={"controller": {"maxConcurrentReconciles": 1}})
+    rule = fault_proxy.add(
+        Rule(Status(429, retry_after=4), verb="patch", subresource="status", resource=PLURAL, name="refused", first=1)
+    )
+    site.create("refused", "console")
+    eventually(lambda: rule.hits == 1)
+    site.create("other", "console")
+    eventually(lambda: site.phase("other") == "Sent", timeout=3)
+    assert site.phase("refused") == ""
+    eventually(lambda: site.phase("refused") == "Sent")
+    for name in ("refused", "other"):
         assert_invariants(ledger, site.ref(name), CONTRACT)
