@@ -87,19 +87,19 @@ def test_another_name_changes_every_name_and_the_selectors(render: Any) -> None:
 def test_names_that_yaml_takes_for_something_else_stay_names(render: Any) -> None:
     objects = render(
         release="n",
-        fullnameOverride="123",
+        fullnameOverride="on",
         slack={"secretName": "1e3", "secretKey": "on"},
         serviceAccount={"name": "0x1"},
         routing={"existingConfigMap": "007"},
         tls={"caConfigMap": "1.5", "caKey": "null"},
     )
-    assert objects["Deployment", "123"]["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "n"
-    spec = pod_spec(objects, "123")
+    assert objects["Deployment", "on"]["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "n"
+    spec = pod_spec(objects, "on")
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     secret = volumes["credentials"]["projected"]["sources"][0]["secret"]
     assert (secret["name"], secret["items"][0]["key"], spec["serviceAccountName"]) == ("1e3", "on", "0x1")
     assert volumes["routing"]["configMap"]["name"] == "007"
-    assert (volumes["tls-ca"]["configMap"]["name"], volumes["config"]["configMap"]["name"]) == ("1.5", "123-config")
+    assert (volumes["tls-ca"]["configMap"]["name"], volumes["config"]["configMap"]["name"]) == ("1.5", "on-config")
 
 
 def test_every_object_has_the_common_labels_and_the_namespace(render: Any) -> None:
@@ -146,6 +146,14 @@ def test_without_leader_election_the_role_has_no_leases(render: Any) -> None:
     ]
 
 
+def test_of_the_namespaces_leases_the_role_reads_and_changes_its_own(render: Any) -> None:
+    rules = render(controller={"leaderElectionId": "mine"})["Role", NAME]["rules"]
+    named = {
+        verb: rule.get("resourceNames") for rule in rules if rule["resources"] == ["leases"] for verb in rule["verbs"]
+    }
+    assert named == {"create": None, "get": ["mine"], "update": ["mine"]}
+
+
 def test_nothing_is_granted_in_the_whole_cluster(render: Any) -> None:
     objects = render(EVERYTHING)
     assert not [kind for kind, _ in objects if kind in ("ClusterRole", "ClusterRoleBinding")]
@@ -180,6 +188,17 @@ def test_the_check_pod_sees_what_the_controller_sees(render: Any) -> None:
     for key in ("image", "env", "volumeMounts"):
         assert check["containers"][0][key] == controller["containers"][0][key]
     assert check["containers"][0]["args"] == ["--check-config", *controller["containers"][0]["args"]]
+
+
+def test_the_check_pod_goes_where_the_controller_may_go_and_pulls_as_it_does(render: Any) -> None:
+    node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": []}]}}
+    objects = render(EVERYTHING, affinity={"nodeAffinity": node})
+    controller, check = pod_spec(objects), objects["Pod", "notification-controller-check"]["spec"]
+    for key in ("nodeSelector", "tolerations", "imagePullSecrets", "serviceAccountName"):
+        assert check[key] == controller[key]
+    assert check["affinity"]["nodeAffinity"] == node
+    (near,) = check["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert near["podAffinityTerm"]["labelSelector"] == objects["Deployment", NAME]["spec"]["selector"]
 
 
 def test_with_leader_election_pods_overlap_and_without_they_do_not(render: Any) -> None:
@@ -352,6 +371,81 @@ def test_probes_keep_their_target_and_can_be_left_out(render: Any) -> None:
     assert "startupProbe" not in container
 
 
+def test_what_is_switched_off_has_no_port_and_nothing_that_asks_for_it(render: Any) -> None:
+    off = {"controller": {"metricsAddr": "0", "healthProbeAddr": "0"}}
+    objects = render(off, networkPolicy={"monitoring": {"namespace": "monitoring"}})
+    (container,) = pod_spec(objects)["containers"]
+    assert not {"ports", "livenessProbe", "readinessProbe"} & set(container)
+    assert ("Service", "notification-metrics") not in objects
+    assert objects["NetworkPolicy", NAME]["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize("kind", ["serviceMonitor", "podMonitor"])
+def test_a_monitor_that_would_find_nothing_is_refused(render: Any, kind: str) -> None:
+    with pytest.raises(HelmError, match="metricsAddr=0 switches the metrics off"):
+        render(controller={"metricsAddr": "0"}, metrics={kind: {"enabled": True}})
+    with pytest.raises(HelmError, match=r"cannot create a ServiceMonitor: metrics\.service\.enabled=false"):
+        render(metrics={"service": {"enabled": False}, "serviceMonitor": {"enabled": True}})
+
+
+@pytest.mark.parametrize("how", ["delivery", "config"])
+def test_the_folder_of_credentials_is_mounted_where_the_program_looks(render: Any, how: str) -> None:
+    moved = {"delivery": {"credentials": {"dir": "/creds"}}}
+    objects = render(moved if how == "delivery" else {"config": moved})
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod_spec(objects)["containers"][0]["volumeMounts"]}
+    assert mounts["credentials"] == yaml.safe_load(config_of(objects))["delivery"]["credentials"]["dir"] == "/creds"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"controller": None},
+        {"delivery": None},
+        {"delivery": {"file": None}},
+        {"datastorage": None},
+        {"audit": None},
+        {"logging": None},
+        {"config": {"controller": None, "delivery": {"credentials": None}}},
+        {"affinity": None},
+    ],
+    ids=str,
+)
+def test_a_section_that_is_null_is_left_to_the_program(render: Any, values: dict[str, Any]) -> None:
+    objects = render(values)
+    parse_config(config_of(objects).encode(), Path("config.yaml"), NotificationConfig, strict=True)
+    mounts = [mount["mountPath"] for mount in pod_spec(objects)["containers"][0]["volumeMounts"]]
+    assert "/etc/notification/credentials" in mounts
+    assert ("/tmp/notifications" in mounts) is not ("delivery" in values)
+
+
+def test_files_and_audit_in_one_folder_share_one_volume(render: Any) -> None:
+    objects = render(
+        delivery={"file": {"outputDir": "/data/"}}, audit={"file": "/data/audit.jsonl"}, fileVolume={"emptyDir": {}}
+    )
+    mounts = [mount["mountPath"] for mount in pod_spec(objects)["containers"][0]["volumeMounts"]]
+    assert mounts.count("/data") == 1
+    assert "/data/" not in mounts
+
+
+@pytest.mark.parametrize("file", ["audit.jsonl", "/audit.jsonl"])
+def test_an_audit_file_that_no_volume_can_hold_is_refused(render: Any, file: str) -> None:
+    with pytest.raises(HelmError, match=r"cannot mount a volume for audit\.file="):
+        render(audit={"file": file})
+
+
+def test_data_storage_in_config_alone_is_completed_from_the_values(render: Any) -> None:
+    objects = render(config={"datastorage": {"url": "http://ds:8080/", "timeout": "3s"}})
+    rendered = yaml.safe_load(config_of(objects))["datastorage"]
+    assert (rendered["healthUrl"], rendered["timeout"]) == ("http://ds:8080/readyz", "3s")
+    assert rendered["buffer"]["batchSize"] == 100
+    assert egress(objects)[2] == {8080}
+
+
+def test_labels_that_select_the_pods_cannot_be_changed(render: Any) -> None:
+    with pytest.raises(HelmError, match="cannot use podLabels: app is what selects the pods"):
+        render(podLabels={"app": "x"})
+
+
 def test_the_controller_knows_its_pod_its_namespace_and_its_ca(render: Any) -> None:
     (container,) = pod_spec(render(EVERYTHING))["containers"]
     env = {item["name"]: item for item in container["env"]}
@@ -388,6 +482,12 @@ def test_the_network_policy_allows_what_is_configured_and_no_more(render: Any) -
     assert ("NetworkPolicy", NAME) not in render(networkPolicy={"enabled": False})
 
 
+def test_the_readiness_of_data_storage_may_be_asked_on_a_port_of_its_own(render: Any) -> None:
+    storage = {"url": "https://ds:8080", "healthUrl": "http://ds:8081/readyz"}
+    assert egress(render(datastorage=storage))[2] == {8080, 8081}
+    assert egress(render(datastorage=storage, networkPolicy={"dataStorage": {"port": 1}}))[2] == {1}
+
+
 @pytest.mark.parametrize(
     ("url", "port"),
     [("http://ds", 80), ("https://ds/", 443), ("https://ds.ns.svc:8080/x", 8080), ("http://[::1]:81", 81)],
@@ -401,6 +501,8 @@ def test_a_budget_by_minimum_replaces_that_by_maximum(render: Any) -> None:
     spec = render(pdb={"minAvailable": 0})["PodDisruptionBudget", NAME]["spec"]
     assert spec["minAvailable"] == 0
     assert "maxUnavailable" not in spec
+    with pytest.raises(HelmError, match=r"pdb.maxUnavailable and pdb.minAvailable: set one"):
+        render(pdb={"maxUnavailable": None})
 
 
 def test_alerts_and_dashboard_are_the_shipped_files(render: Any, chart: Path) -> None:
@@ -437,3 +539,20 @@ def test_in_an_umbrella_the_values_are_those_of_the_live_chart(chart: Path, tmp_
     (deployment,) = [document for document in documents if document["kind"] == "Deployment"]
     assert deployment["spec"]["replicas"] == 2
     assert deployment["metadata"]["name"] == NAME
+
+
+def test_an_umbrella_may_switch_it_by_a_condition_and_call_it_by_an_alias(chart: Path, tmp_path: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "notification").symlink_to(chart)
+    dependency = {
+        "name": "notification", "version": "0.1.0", "condition": "notifier.enabled", "alias": "notifier",
+    }  # fmt: skip
+    whole = {"apiVersion": "v2", "name": "umbrella", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(whole))
+    values = {"metrics": {"podMonitor": {"enabled": True}}}
+    documents = Helm().template("u", tmp_path, values={"notifier": {"enabled": True, **values}})
+    by_kind = {document["kind"]: document for document in documents}
+    assert by_kind["Deployment"]["metadata"]["name"] == NAME
+    (endpoint,) = by_kind["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"][0] == {"targetLabel": "job", "replacement": "notification"}
+    assert Helm().template("u", tmp_path, values={"notifier": {"enabled": False}}) == []

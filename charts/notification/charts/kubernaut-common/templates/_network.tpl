@@ -16,9 +16,10 @@ spec:
     matchLabels:
       {{- include "kubernaut.selectorLabels" . | nindent 6 }}
   policyTypes: [Ingress, Egress]
-  {{- if or $policy.monitoring.namespace $policy.extraIngress }}
+  {{- $scraper := ternary $policy.monitoring.namespace "" (ne (include "kubernaut.metricsPort" .) "") }}
+  {{- if or $scraper $policy.extraIngress }}
   ingress:
-    {{- with $policy.monitoring.namespace }}
+    {{- with $scraper }}
     - from:
         - namespaceSelector:
             matchLabels:
@@ -48,8 +49,11 @@ spec:
     - to:
         {{- toYaml ($policy.dataStorage.to | default (list (dict "namespaceSelector" dict))) | nindent 8 }}
       ports:
+        {{- $written := list (include "kubernaut.urlPort" .url) (include "kubernaut.urlPort" (.healthUrl | default .url)) }}
+        {{- range ternary $written (list $policy.dataStorage.port) (kindIs "invalid" $policy.dataStorage.port) | uniq }}
         - protocol: TCP
-          port: {{ $policy.dataStorage.port | default (include "kubernaut.urlPort" .url) }}
+          port: {{ . }}
+        {{- end }}
     {{- end }}
     {{- with $component.egress }}
     {{- toYaml . | nindent 4 }}
