@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -26,17 +27,20 @@ def told(shop: Shop) -> list[str]:
 
 async def announced_by_a_predecessor(shop: Shop) -> None:
     """The first attempts are announced; then another process leads for a minute, and may have made them."""
-    send = shop.meddle
+    send, paused = shop.meddle, asyncio.Event()
 
     async def stop_after_announcing(request: Any, inner: Any) -> Any:
         answer = await send(request, inner)
         if len(shop.requests) == 2:
             shop.controller.pause()
+            paused.set()
         return answer
 
     shop.meddle = stop_after_announcing
     shop.create()
-    await eventually_async(lambda: shop.status.get("phase") == "Sending")
+    await asyncio.wait_for(paused.wait(), 10)
+    await eventually_async(lambda: not shop.queue.working)
+    assert shop.status["phase"] == "Sending"
     await shop.clock.advance(60)
     shop.acting_since = shop.clock.now()
 
