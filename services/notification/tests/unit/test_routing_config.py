@@ -118,7 +118,8 @@ def test_words_and_numbers_in_matchers_are_the_texts_that_stand_there() -> None:
 def test_receivers_whose_names_look_like_numbered_ones_are_fine_while_no_channel_is_shared() -> None:
     load_routing(
         "route: {}\nreceivers: [{name: a, webhookConfigs: [{}, {}]}, "
-        "{name: 'a:1', teamsConfigs: [{credentialRef: t}]}, {name: 'a:2', webhookConfigs: [{}]}, {name: 'a:0', webhookConfigs: [{}, {}]}]",
+        "{name: 'a:1', teamsConfigs: [{credentialRef: t}]}, "
+        "{name: 'a:2', webhookConfigs: [{}]}, {name: 'a:0', webhookConfigs: [{}, {}]}]",
         "f",
     )
 

@@ -272,7 +272,7 @@ def _problems(config: RoutingConfig) -> Iterator[str]:
 
 
 def _key_problems(config: RoutingConfig) -> Iterator[str]:
-    """Receiver `a:0` and the first of several entries of `a` have one key: one of them would get the other's messages."""
+    """Receiver `a:0` and the first of several entries of `a` have one key: one would get the other's messages."""
     receivers = {receiver.name: receiver for receiver in config.receivers}
     for name, receiver in receivers.items():
         for kind in ("slack", "pagerduty", "teams", "email", "webhook"):
