@@ -11,6 +11,7 @@
 | `channel` | the channel protocol and its two errors |
 | `console`, `log`, `file` | the built-in channels |
 | `slack`, `pagerduty`, `teams`, `webhook` | the HTTP channels; `http` is what they share, `payload` makes theirs fit |
+| `proxies` | the proxy for an address, from the environment |
 | `email` | mail by SMTP; `mime` makes the mail |
 | `registry` | channel key -> channel |
 | `credentials` | secrets from files |
