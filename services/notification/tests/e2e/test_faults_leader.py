@@ -246,6 +246,6 @@ def test_a_pass_that_does_not_end_is_cut_off_in_time_and_made_again_under_its_nu
     site.deployment.process.start()
     eventually(lambda: all(site.ended(name) for name in names), timeout=40)
     for name in names:
-        assert ("slack:all", 1) in site.told_unknown(name)
+        eventually(lambda name=name: ("slack:all", 1) in site.told_unknown(name), message="its Event")
         assert [slack_subject(r) for r in site.receiver.requests].count(name) == 2
     assert_once_or_told(site, ledger, names)
