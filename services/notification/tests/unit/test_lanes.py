@@ -271,6 +271,21 @@ async def test_the_worst_state_of_a_type_is_shown(shop: Shop) -> None:
     assert shop.lanes.states() == {"slack": State.OPEN, "pagerduty": State.CLOSED}
 
 
+async def test_who_waits_or_is_held_is_counted_by_channel_type(shop: Shop) -> None:
+    shop.lanes.keep(["slack:a", "slack:b", "teams:t", "console"])
+    assert shop.lanes.held() == {"slack": 0, "teams": 0}
+    for name in "ab":
+        await shop.ask(name)
+    await shop.hold("c")
+    await shop.fail(channel="slack:b")
+    await shop.ask("d", "slack:a", "slack:b")
+    assert shop.lanes.held() == {"slack": 3, "teams": 0}
+    shop.lanes.settle(key("d"))
+    await shop.end("a")
+    await shop.ask("c")
+    assert shop.lanes.held() == {"slack": 0, "teams": 0}
+
+
 STEPS = ["ask", "end", "fail", "cut", "gone", "time"]
 
 

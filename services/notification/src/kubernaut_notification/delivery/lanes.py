@@ -13,7 +13,7 @@ coming at the right moment. When a place comes free, the front gets it or is wok
 open breaker's time runs out) each held pass has its own latest time to ask again. All of this is in memory and lost
 with the process.
 
-Everything happens in one event loop; only `states` may be called from other threads.
+Everything happens in one event loop; only `states` and `held` may be called from other threads.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Lane:
     def __contains__(self, who: ObjectKey) -> bool:
         """Whether `who` is inside or stands in line."""
         return who in self._inside or who in self._spots
+
+    @property
+    def length(self) -> int:
+        """How many stand in line."""
+        return len(self._spots)
 
     def holds(self, who: ObjectKey) -> bool:
         """Whether `who` stands in line."""
@@ -223,6 +228,13 @@ class Lanes:
             kind = channel_type(key)
             worst[kind] = max(worst.get(kind, State.CLOSED), lane.breaker.state)
         return worst
+
+    def held(self) -> dict[str, int]:
+        """How many attempts wait or are held, by channel type, for types that have lanes."""
+        held: dict[str, int] = {}
+        for key, lane in self._lanes.copy().items():
+            held[channel_type(key)] = held.get(channel_type(key), 0) + lane.length
+        return held
 
     def _lane(self, key: str) -> Lane:
         lane = self._lanes.get(key)
