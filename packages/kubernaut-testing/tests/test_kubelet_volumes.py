@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from kubernaut_testing.kubelet import Image, Settings
 from kubernaut_testing.kubelet.environment import expand
 from kubernaut_testing.kubelet.fields import parse_quantity
 from kubernaut_testing.kubelet.images import find_image
+from kubernaut_testing.kubelet.node import free_address
 from kubernaut_testing.kubelet.volumes import write_atomically
 
 from .tiny_pods import Pods
@@ -242,3 +244,13 @@ def test_a_host_path_is_this_machine_s_folder(pods: Pods, tmp_path: Path) -> Non
     )
     assert pods.call(name, "write", path="/out/file") == "ok"
     assert (tmp_path / "file").exists()
+
+
+def test_the_address_of_a_pod_that_lives_on_is_given_to_no_other() -> None:
+    numbers = itertools.count(1)
+    old = free_address(40001, numbers, set())
+    others = [free_address(40001, numbers, {old}) for _ in range(600)]
+    assert old not in others
+    assert len(set(others)) == 253
+    with pytest.raises(RuntimeError, match="254 pods live"):
+        free_address(40001, numbers, {old, *others})
