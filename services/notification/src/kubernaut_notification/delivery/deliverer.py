@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.delivery.announcement import Announced
-from kubernaut_notification.delivery.channel import DeliveryError, PermanentError
+from kubernaut_notification.delivery.channel import DeliveryError, PermanentError, RetryableError
+from kubernaut_notification.delivery.http import OUTCOME_UNKNOWN
 from kubernaut_notification.delivery.message import Message, prepare
 from kubernaut_notification.delivery.registry import ChannelRegistry
 from kubernaut_notification.delivery.result import Attempt
@@ -79,13 +81,21 @@ class Deliverer:
             await self._registry.channel(message.channel).deliver(message)
         except DeliveryError as error:
             failure = error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            # Not we: something that the channel awaited was cancelled. The other channels' results are not lost for it.
+            failure = RetryableError(
+                "the call was cut off" + OUTCOME_UNKNOWN, reason="unexpected", outcome_unknown=True
+            )
         except Exception as error:  # noqa: BLE001 - a broken channel must not stop the queue
             kind = type(error).__name__
             log.error("channel raised an unexpected %s", kind, extra={"channel": message.channel})
             failure = PermanentError(f"unexpected {kind} in channel {message.channel}", reason="unexpected")
-        duration = max(0.0, self._clock.monotonic() - begin)
+        end = self._clock.monotonic()
+        duration = max(0.0, end - begin)
         # The wall clock may be set back meanwhile; an attempt never ends before it starts.
         ended = max(started, self._clock.now())
-        if failure is None:
-            return Attempt.success(message.channel, message.attempt, started, ended, duration)
-        return Attempt.failure(message.channel, message.attempt, started, ended, duration, failure)
+        about = (message.channel, message.attempt, started, ended, duration)
+        attempt = Attempt.success(*about) if failure is None else Attempt.failure(*about, failure)
+        return replace(attempt, clock=end)
