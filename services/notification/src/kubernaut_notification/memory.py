@@ -8,7 +8,7 @@ all the same is told; an open circuit breaker is told once; a wait does not care
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from kubernaut_api import NotificationRequest
@@ -16,16 +16,19 @@ from kubernaut_runtime import Clock
 from kubernaut_status import ObjectKey
 
 from .delivery.announcement import Announced
-from .delivery.result import DeliveryResult
+from .delivery.result import Attempt, DeliveryResult
+
+CLOCK_JUMP = timedelta(seconds=1)
+"""A larger difference between wall clock and monotonic clock is a jump; a smaller one is not worth a new due time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entering:
-    """A phase that is being entered: the status message, and seconds until the next attempt."""
+    """A phase that is being entered: the status message, and the seconds of backoff that it names."""
 
     phase: str
     message: str = ""
-    wait: float = 0.0
+    backoff: float = 0.0
 
 
 Instant = tuple[datetime, float]
@@ -76,6 +79,10 @@ class Memory:
         wall, monotonic = self.announced_at
         return wall + timedelta(seconds=clock.monotonic() - monotonic)
 
+    def finished(self, clock: Clock) -> list[Attempt]:
+        """The attempts of `results`, with times by the wall clock as it is set now: their waits begin at their ends."""
+        return [_by(clock, attempt) for attempt in (self.results.delivery_attempts if self.results else ())]
+
     def has_landed(self, nr: NotificationRequest) -> bool:
         """Whether `nr` is what the commit that was to bring `entering` would have stored, although it raised."""
         if self.entering is None or nr.status.phase != self.entering.phase:
@@ -94,6 +101,17 @@ class Memory:
     def outcome_unknown(self, entry: Announced) -> bool:
         """Whether the announced attempt may have been made already: by a predecessor, or by a pass that was cut off."""
         return entry in self.begun or (entry not in self.announced and entry.due <= self.acting_since)
+
+
+def _by(clock: Clock, attempt: Attempt) -> Attempt:
+    if attempt.clock is None:
+        return attempt
+    jump = clock.now() - attempt.ended - timedelta(seconds=clock.monotonic() - attempt.clock)
+    return (
+        attempt
+        if abs(jump) <= CLOCK_JUMP
+        else replace(attempt, started=attempt.started + jump, ended=attempt.ended + jump)
+    )
 
 
 class Memories:
