@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,11 @@ def test_the_address_of_a_pod_that_lives_on_is_given_to_no_other() -> None:
     assert len(set(others)) == 253
     with pytest.raises(RuntimeError, match="254 pods live"):
         free_address(40001, numbers, {old, *others})
+
+
+def test_the_environment_stays_visible_beneath_a_mount(pods: Pods) -> None:
+    above = str(Path(sys.prefix).parent)
+    volumes = [{"name": "over", "emptyDir": {}}]
+    mounts = [{"name": "over", "mountPath": above}]
+    name = pods.ready(pods.create("covered", volumeMounts=mounts, pod={"volumes": volumes}))
+    assert pods.call(name, "write", path=f"{above}/file") == "ok"

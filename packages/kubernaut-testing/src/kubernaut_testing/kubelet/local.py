@@ -223,7 +223,7 @@ class LocalKubelet:
     def pid(self, namespace: str, pod: str, *, container: str | None = None) -> int:
         """The process id, on this machine, of a container's process 1; LookupError if it does not run."""
         process = self._worker(namespace, pod).container(container).process
-        if process is None or not process.running:
+        if process is None or not process.running or not process.pid:  # 0 while the container is being made
             raise LookupError(f"cannot find a process of pod {namespace}/{pod}: its container does not run")
         return process.pid
 
