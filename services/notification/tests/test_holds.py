@@ -31,7 +31,8 @@ def other(number: int) -> ObjectKey:
 
 async def enter(shop: Shop, number: int) -> None:
     """Another notification takes a place at the receiver."""
-    assert await shop.lanes.enter(other(number), Priority.MEDIUM, SLACK)
+    async with asyncio.timeout(10):  # real time: patience is the hand-turned clock's
+        assert await shop.lanes.enter(other(number), Priority.MEDIUM, SLACK)
 
 
 def end(shop: Shop, number: int, error: DeliveryError | None = None) -> None:
@@ -146,6 +147,35 @@ async def test_a_pass_that_is_cut_off_gives_its_place_back(shop: Shop, slack: Fa
     await asyncio.gather(shop.controller.abandon(1), shop.clock.advance(1))
     await enter(shop, 1)
     await enter(shop, 2)
+
+
+async def test_a_held_notification_whose_write_takes_long_keeps_no_other_from_the_receiver(
+    shop: Shop, slack: Failing
+) -> None:
+    """As when the API server asks to wait with this very object: the place that comes free is not kept for it."""
+    answered = asyncio.Event()
+
+    async def slowly(request: Request, send: Send) -> Response:
+        if len(shop.requests) == 3:
+            await answered.wait()
+        return await send(request)
+
+    shop.meddle = slowly
+    shop.add("pager").answers = [None]
+    await enter(shop, 1)
+    await enter(shop, 2)
+    shop.create()
+    await eventually_async(lambda: shop.clock.sleepers)
+    await shop.clock.advance(PATIENCE)
+    await eventually_async(lambda: len(shop.requests) == 3)
+    end(shop, 1)
+    await enter(shop, 3)
+    answered.set()
+    await shop.attempted(1)
+    assert slack.calls == []
+    end(shop, 2)
+    await shop.attempted(2)
+    assert (slack.calls, shop.status["phase"]) == ([PATIENCE], "Sent")
 
 
 async def test_a_notification_that_is_deleted_while_it_is_held_keeps_nobody_waiting(shop: Shop, slack: Failing) -> None:

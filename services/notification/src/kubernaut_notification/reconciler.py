@@ -77,6 +77,7 @@ class NotificationReconciler:
         except BaseException:
             self._sender.withdraw(key)  # nobody in front of a line may be one that does not come
             raise
+        self._sender.over(key)
         return result
 
     async def _pass(self, key: ObjectKey) -> Result:

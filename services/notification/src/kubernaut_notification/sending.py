@@ -72,6 +72,10 @@ class Sender:
         """The object at `key` sends nothing more for now; it stands in no line."""
         self._lanes.settle(key)
 
+    def over(self, key: ObjectKey) -> None:
+        """The pass over the object at `key` has ended: where it stands in line, it can come when it is its turn."""
+        self._lanes.back(key)
+
     def not_before(self, planned: Plan, now: datetime) -> dict[str, datetime]:
         """Return, of the channels of `planned` whose breakers are open at `now`, when they let calls through again."""
         waits = ((state.channel, self._lanes.opens_in(state.channel)) for state in planned.channels)

@@ -46,11 +46,14 @@ class Shop:
         for task in asked.values():
             if not task.done():
                 task.add_done_callback(partial(self._waited, name))
+        if all(task.done() for task in asked.values()):
+            self.lanes.back(key(name))
         return [channel for channel, task in asked.items() if task.done() and task.result()]
 
     def _waited(self, name: str, task: asyncio.Task[bool]) -> None:
         if not task.cancelled() and task.result():
             self.let_in.append(name)
+        self.lanes.back(key(name))
 
     async def hold(self, *names: str, urgency: Priority = MEDIUM) -> None:
         """Let notifications ask in vain until their patience ends."""
@@ -234,6 +237,20 @@ async def test_who_asks_for_something_else_or_leaves_keeps_nobody_waiting(shop: 
     assert await shop.ask("e") == ["slack:a"]
 
 
+async def test_nobody_waits_for_one_who_is_held_and_whose_pass_is_not_over(shop: Shop) -> None:
+    """As when another receiver of it is slow, or its status write takes long."""
+    for name in "ab":
+        await shop.ask(name)
+    await shop.hold("c", "d")
+    assert not await shop.lanes.enter(key("c"), MEDIUM, "slack:a")
+    await shop.end("a")
+    assert shop.woken == ["d"]
+    shop.lanes.back(key("c"))
+    assert shop.woken == ["d", "c"], "it has kept its spot, and the place is still free"
+    assert await shop.ask("d") == []
+    assert await shop.ask("c") == ["slack:a"]
+
+
 async def test_a_pass_that_is_cut_off_while_it_waits_keeps_no_place(shop: Shop) -> None:
     for name in "ab":
         await shop.ask(name)
@@ -312,6 +329,7 @@ def test_places_are_never_exceeded_and_whoever_waits_is_let_in_or_woken_while_a_
             await settle()
             for name in [name for name, task in asking.items() if task.done()]:
                 (inside if asking.pop(name).result() else held).add(name)
+                shop.lanes.back(key(name))
             while shop.woken:
                 ask(shop.woken.pop(0))
                 await follow()

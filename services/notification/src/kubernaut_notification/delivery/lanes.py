@@ -9,9 +9,10 @@ notifications go on.
 
 Who waits or is held stands in line, by urgency and then by time: `AGE` seconds of waiting make up for one step of
 urgency, so that nobody waits for ever behind more urgent ones. A place is for those in front only; nobody overtakes by
-coming at the right moment. When a place comes free, the front gets it or is woken; for what is woken by nothing (an
-open breaker's time runs out) each held pass has its own latest time to ask again. All of this is in memory and lost
-with the process.
+coming at the right moment. Who was held and whose pass is not over, because another receiver is slow or a write takes
+long, stands aside: it keeps its spot, and others need not wait for what cannot come. When a place comes free, the front
+gets it or is woken; for what is woken by nothing (an open breaker's time runs out) each held pass has its own latest
+time to ask again. All of this is in memory and lost with the process.
 
 Everything happens in one event loop; only `states` and `held` may be called from other threads.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 from typing import Any
 
 from kubernaut_notification.delivery.breaker import BreakerSettings, CircuitBreaker, State
@@ -68,6 +70,7 @@ class Lane:
         self._inside: dict[ObjectKey, int] = {}
         self._line: list[_Spot] = []
         self._spots: dict[ObjectKey, _Spot] = {}
+        self._aside: set[ObjectKey] = set()
         self._arrivals = 0
 
     def __contains__(self, who: ObjectKey) -> bool:
@@ -97,7 +100,8 @@ class Lane:
     @property
     def front(self) -> list[ObjectKey]:
         """Those in line for whom there is a place now."""
-        return [who for _, _, who in self._line[: self.free]]
+        free = self.free
+        return list(islice((who for _, _, who in self._line if who not in self._aside), free)) if free else []
 
     @property
     def waiting(self) -> list[ObjectKey]:
@@ -106,6 +110,7 @@ class Lane:
 
     def enter(self, who: ObjectKey, urgency: Priority) -> bool:
         """Take a place, or stand in line (again: at the same spot); returns whether a place was taken."""
+        self._aside.discard(who)
         if who not in self._spots:
             self._arrivals += 1
             spot = (self._monotonic() + AGE * (Priority.CRITICAL - urgency), self._arrivals, who)
@@ -131,8 +136,20 @@ class Lane:
         elif not attempt.permanent:
             self.breaker.failed(term, attempt.error)
 
+    def step_aside(self, who: ObjectKey) -> None:
+        """Who stands in line cannot come now."""
+        if who in self._spots:
+            self._aside.add(who)
+
+    def step_back(self, who: ObjectKey) -> bool:
+        """Who stood aside can come again; returns whether it did."""
+        stood = who in self._aside
+        self._aside.discard(who)
+        return stood
+
     def withdraw(self, who: ObjectKey) -> None:
         """Stand in line no more. Harmless for who does not."""
+        self._aside.discard(who)
         if spot := self._spots.pop(who, None):
             del self._line[bisect_left(self._line, spot)]
 
@@ -161,8 +178,8 @@ class Lanes:
     async def enter(self, who: ObjectKey, urgency: Priority, channel: str) -> bool:
         """Ask for a place at `channel` for `who`; returns whether it may call now.
 
-        It waits a little, the first time, if only a place is missing. Who is let in owes `ended` or `leave`; who is
-        not stands in line until it is let in, or settles for other channels.
+        It waits a little, the first time, if only a place is missing. Who is let in owes `ended` or `leave`. Who is
+        not stands in line until it is let in, or settles for other channels, and owes `back` when its pass is over.
         """
         if not is_remote(channel):
             return True
@@ -171,8 +188,13 @@ class Lanes:
         if lane.enter(who, urgency):
             return True
         self._call(channel)
-        if has_waited or lane.breaker.state is not State.CLOSED:
-            return False
+        if not has_waited and lane.breaker.state is State.CLOSED and await self._place(who, channel):
+            return True
+        lane.step_aside(who)
+        return False
+
+    async def _place(self, who: ObjectKey, channel: str) -> bool:
+        """Wait for a place as long as patience lasts, and the breaker stays closed; returns whether there is one."""
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         limit = asyncio.ensure_future(self._clock.sleep(PATIENCE))
         self._waiting[channel, who] = place
@@ -207,6 +229,12 @@ class Lanes:
         for key, lane in self._lanes.items():
             if who in lane:
                 lane.leave(who)
+                self._call(key)
+
+    def back(self, who: ObjectKey) -> None:
+        """The pass of `who` is over: it can come when it is woken."""
+        for key, lane in self._lanes.items():
+            if lane.step_back(who):
                 self._call(key)
 
     def opens_in(self, channel: str) -> float:
