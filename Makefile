@@ -11,6 +11,7 @@ BIN     := $(VENV)/bin
 CHARTS  := $(filter-out charts/kubernaut-common,$(patsubst %/Chart.yaml,%,$(wildcard charts/*/Chart.yaml)))
 DOCKER  ?= docker
 VERSION ?= 0.1.0
+PYTHON_IMAGE ?=
 PYTEST  := $(BIN)/python -m pytest -m "not faults_full"
 
 export PATH := $(BIN):$(TOOLS)/bin:$(PATH)
@@ -35,7 +36,7 @@ $(VENV)/.synced: $(UV) uv.lock pyproject.toml $(wildcard packages/*/pyproject.to
 	@touch $@
 
 .PHONY: control-plane
-control-plane: install ## find or build kube-apiserver and etcd, once (minutes when built)
+control-plane: install ## find or build the Kubernetes programs of the tests, once (minutes when built)
 	@$(BIN)/kubernaut-testing fetch
 
 ##@ Use
@@ -134,10 +135,11 @@ charts: install ## generate the repeated parts of the charts
 	@$(BIN)/python charts/generate.py
 
 .PHONY: image
-image: ## container images of all services, by docker (DOCKER=podman)
+image: ## container images of all services, by docker (DOCKER=podman; PYTHON_IMAGE=name@digest for another base)
 	@for service in $(notdir $(CHARTS)); do \
 	  $(DOCKER) build --file services/$$service/Dockerfile --tag kubernaut-$$service:$(VERSION) \
-	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) . || exit 1; done
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+	    $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) . || exit 1; done
 
 .PHONY: build
 build: install ## wheels of all members, into dist/

@@ -155,7 +155,7 @@ class InstalledSite(NotificationSite):
             "crds": {"install": self._crds},
             "routing": {"content": self.routing.read_text()},
             "credentials": [{"name": "slack", "secretName": "webhooks", "secretKey": "slack"}],
-            "fileVolume": {"emptyDir": None, "hostPath": {"path": str(self.output)}},
+            "fileVolume": {"hostPath": {"path": str(self.output)}},
             "readinessProbe": {"initialDelaySeconds": 0, "periodSeconds": 1},
         }
         release = Release(self._kubelet, self.namespace, self.folder, values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,16 @@ def chart() -> Path:
 def render(chart: Path) -> Render:
     """Render the chart with values; the objects by kind and name."""
     helm = Helm()
+    rendered: dict[str, Objects] = {}
 
     def render(values: dict[str, Any] | None = None, *, release: str = "notification", **more: Any) -> Objects:
-        documents = helm.template(release, chart, namespace="kubernaut-system", values={**(values or {}), **more})
-        found = {(document["kind"], document["metadata"]["name"]): document for document in documents}
-        assert len(found) == len(documents), "two objects of one kind and name"
-        return found
+        whole = {**(values or {}), **more}
+        key = json.dumps([release, whole])
+        if key not in rendered:
+            documents = helm.template(release, chart, namespace="kubernaut-system", values=whole)
+            found = {(document["kind"], document["metadata"]["name"]): document for document in documents}
+            assert len(found) == len(documents), "two objects of one kind and name"
+            rendered[key] = found
+        return copy.deepcopy(rendered[key])
 
     return render

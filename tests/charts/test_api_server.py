@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.charts.test_render import EVERYTHING
+from tests.charts.rendered import EVERYTHING
 
 from kubernaut_testing.controlplane import ControlPlane
 

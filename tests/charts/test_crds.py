@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kubernaut_api.crds import load_crd
+from kubernaut_testing import eventually
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.helm import Helm
 
@@ -64,6 +65,8 @@ def releases(plane: ControlPlane) -> Iterator[Releases]:
         for line in releases.helm.run("list", "--short", namespace=namespace).split():
             releases.uninstall(line, namespace)
     plane.api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, NAME)
+    # It goes in two steps, and the next test must not meet the one that is going.
+    eventually(lambda: plane.api.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, NAME) is None)
 
 
 def test_the_first_release_owns_the_crd_and_its_upgrade_changes_it(releases: Releases, tmp_path: Path) -> None:

@@ -52,6 +52,20 @@ def test_the_base_is_a_build_argument_with_a_full_tag_and_no_host() -> None:
     assert [rest.split()[0] for word, rest in instructions() if word == "FROM"] == ["${PYTHON_IMAGE}"] * 2
 
 
+def test_make_image_builds_every_service_on_the_base_that_is_asked_for(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    docker.chmod(0o755)
+    base = "registry.example.com/python:3.12-slim-bookworm@sha256:" + "a" * 64
+    for more, expected in (([], []), ([f"PYTHON_IMAGE={base}"], [f"PYTHON_IMAGE={base}"])):
+        command = ["make", "--silent", "image", f"DOCKER={docker}", *more]
+        words = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+        assert words[words.index("--file") + 1] == "services/notification/Dockerfile"
+        assert words[words.index("--tag") + 1] == "kubernaut-notification:0.1.0"
+        assert [word for word in words if word.startswith("PYTHON_IMAGE=")] == expected
+        assert words[-1] == "."
+
+
 def test_the_build_uses_the_same_uv_as_the_makefile() -> None:
     pinned = re.findall(r"uv==([\d.]+)", (ROOT / "Makefile").read_text() + DOCKERFILE.read_text())
     assert len(pinned) == 2

@@ -88,7 +88,7 @@ def test_a_changed_routing_applies_without_a_restart(site: Installed) -> None:
 
 
 def test_the_releases_own_test_sees_what_the_pods_see(site: Installed) -> None:
-    assert "Succeeded" in site.helm.test(site.release, namespace=site.namespace)
+    assert "OK: /etc/notification/config.yaml" in site.helm.test(site.release, namespace=site.namespace, logs=True)
     pods = site.pods()
     broken = {"routing": {"content": "route: {receiver: gone}\nreceivers: [{name: quiet}]\n"}}
     site.upgrade(SLACK, broken)

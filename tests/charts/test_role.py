@@ -38,7 +38,7 @@ def rights(rules: list[dict[str, Any]]) -> set[Right]:
 def without(rules: list[dict[str, Any]], missing: set[Right]) -> list[dict[str, Any]]:
     """Rules with one right each, `missing` left out."""
     return [
-        {"apiGroups": rule["apiGroups"], "resources": [resource], "verbs": [verb]}
+        {**rule, "resources": [resource], "verbs": [verb]}
         for rule in rules
         for resource in rule["resources"]
         for verb in rule["verbs"]

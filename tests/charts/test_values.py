@@ -42,6 +42,10 @@ def test_the_chart_lints_without_warnings(helm: Helm, chart: Path) -> None:
         ({"image": {"digest": "sha256:12"}}, "/image/digest"),
         ({"networkPolicy": {"externalWebhooks": {"cidrs": ["10.0.0.1"]}}}, "/networkPolicy/externalWebhooks/cidrs/0"),
         ({"metrics": {"serviceMonitor": {"on": True}}}, "additional properties 'on' not allowed"),
+        ({"fullnameOverride": "a.b"}, "/fullnameOverride"),
+        ({"fullnameOverride": "1a"}, "/fullnameOverride"),
+        ({"pdb": None}, "missing property 'pdb'"),
+        ({"metrics": {"service": None}}, "missing property 'service'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -38,9 +38,8 @@ class Observed:
 
     @property
     def families(self) -> dict[str, Metric]:
-        """What is exposed, by name as in a query's metadata; the times of counters' creation left out."""
-        found = {family.name: family for family in text_string_to_metric_families(self.exposition)}
-        return {name: family for name, family in found.items() if not name.endswith("_created")}
+        """What is exposed, by name as in a query's metadata."""
+        return {family.name: family for family in text_string_to_metric_families(self.exposition)}
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,9 @@ metadata:
   {{- include "kubernaut.metadata" (dict "root" . "name" (include "kubernaut.fullname" .)) | nindent 2 }}
 spec:
   {{- if kindIs "invalid" .Values.pdb.minAvailable }}
+  {{- if kindIs "invalid" .Values.pdb.maxUnavailable }}
+  {{- fail "cannot create a PodDisruptionBudget without pdb.maxUnavailable and pdb.minAvailable: set one of them, or pdb.enabled=false" }}
+  {{- end }}
   maxUnavailable: {{ .Values.pdb.maxUnavailable }}
   {{- else }}
   minAvailable: {{ .Values.pdb.minAvailable }}

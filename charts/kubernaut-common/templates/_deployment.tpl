@@ -36,26 +36,17 @@ spec:
       annotations:
         kubectl.kubernetes.io/default-container: {{ $component.container | quote }}
         # Of the config file alone: the other files that are mounted are followed while the program runs.
-        checksum/config: {{ toYaml $component.config | sha256sum }}
+        checksum/config: {{ toYaml $component.config | sha256sum | quote }}
         {{- with .Values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      serviceAccountName: {{ include "kubernaut.serviceAccountName" . | quote }}
       automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
       {{- include "kubernaut.podBasics" . | nindent 6 }}
       {{- with .Values.priorityClassName }}
       priorityClassName: {{ . | quote }}
       {{- end }}
       terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
-      {{- with include "kubernaut.orGlobal" (list . "nodeSelector") }}
-      nodeSelector:
-        {{- . | nindent 8 }}
-      {{- end }}
-      {{- with include "kubernaut.orGlobal" (list . "tolerations") }}
-      tolerations:
-        {{- . | nindent 8 }}
-      {{- end }}
       affinity:
         {{- with .Values.affinity }}
         {{- toYaml . | nindent 8 }}
@@ -81,19 +72,25 @@ spec:
             - "{{ $component.configDir }}/{{ $component.configFile }}"
           env:
             {{- include "kubernaut.env" . | nindent 12 }}
+          {{- $metrics := include "kubernaut.metricsPort" . }}
+          {{- $health := include "kubernaut.healthPort" . }}
+          {{- if or $metrics $health }}
           ports:
-            {{- with include "kubernaut.port" $controller.metricsAddr }}
-            {{- if ne . "0" }}
+            {{- with $metrics }}
             - name: metrics
               containerPort: {{ . }}
             {{- end }}
-            {{- end }}
+            {{- with $health }}
             - name: health
-              containerPort: {{ include "kubernaut.port" $controller.healthProbeAddr }}
+              containerPort: {{ . }}
+            {{- end }}
+          {{- end }}
+          {{- if $health }}
           {{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" "startupProbe" "/healthz" }}
           {{- with index $.Values $probe }}
           {{ $probe }}:
             {{- merge (deepCopy .) (dict "httpGet" (dict "path" $path "port" "health")) | toYaml | nindent 12 }}
+          {{- end }}
           {{- end }}
           {{- end }}
           resources:
@@ -106,6 +103,7 @@ spec:
 
 {{/* What the pods of the Deployment and of `helm test` have in common. */}}
 {{- define "kubernaut.podBasics" -}}
+serviceAccountName: {{ include "kubernaut.serviceAccountName" . | quote }}
 enableServiceLinks: false
 {{- with include "kubernaut.orGlobal" (list . "imagePullSecrets") }}
 imagePullSecrets:
@@ -113,6 +111,14 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with include "kubernaut.orGlobal" (list . "nodeSelector") }}
+nodeSelector:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "kubernaut.orGlobal" (list . "tolerations") }}
+tolerations:
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* What their containers have in common. */}}
@@ -182,8 +188,10 @@ securityContext:
 {{- end -}}
 
 {{/*
-`helm test`: a pod with the same image and the same files that checks them and ends. It talks to nobody, so it has no
-token. The name is unique per chart, and Helm replaces the pod of the last test.
+`helm test`: a pod with the same image, files and nodes that checks the files and ends. It talks to nobody, so it has no
+token; the ServiceAccount is the controller's because it may be what lets pods pull the image. The name is unique per
+chart, and Helm replaces the pod of the last test. It goes to a node of the controller's if it can: a volume of the file
+channel may be attached to one node at a time.
 */}}
 {{- define "kubernaut.checkPod" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
@@ -193,7 +201,7 @@ metadata:
   name: "{{ include "kubernaut.fullname" . }}-check"
   namespace: {{ .Release.Namespace | quote }}
   labels:
-    app.kubernetes.io/name: {{ .Chart.Name | quote }}
+    app.kubernetes.io/name: {{ include "kubernaut.service" . | quote }}
     app.kubernetes.io/instance: {{ .Release.Name | quote }}
     app.kubernetes.io/component: check
     app.kubernetes.io/part-of: kubernaut
@@ -204,6 +212,19 @@ spec:
   restartPolicy: Never
   automountServiceAccountToken: false
   {{- include "kubernaut.podBasics" . | nindent 2 }}
+  affinity:
+    {{- with (.Values.affinity | default dict).nodeAffinity }}
+    nodeAffinity:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    podAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+        - weight: 100
+          podAffinityTerm:
+            topologyKey: kubernetes.io/hostname
+            labelSelector:
+              matchLabels:
+                {{- include "kubernaut.selectorLabels" . | nindent 16 }}
   containers:
     - name: check
       {{- include "kubernaut.containerBasics" . | nindent 6 }}

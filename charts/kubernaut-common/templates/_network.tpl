@@ -1,7 +1,8 @@
 {{/*
 Default deny, with what the controller needs: in, the scraper; out, DNS, the API server, Data Storage, and what
 the component adds. The API server's addresses are looked up when the release is installed or upgraded; where that
-cannot be done (`helm template`, no right to read EndpointSlices), any address on ports 443 and 6443 is allowed.
+cannot be done (`helm template`) or must not (a lookup that is forbidden fails the whole release, hence
+`apiServer.lookup`), any address on ports 443 and 6443 is allowed.
 */}}
 {{- define "kubernaut.networkPolicy" -}}
 {{- if .Values.networkPolicy.enabled -}}
@@ -16,9 +17,10 @@ spec:
     matchLabels:
       {{- include "kubernaut.selectorLabels" . | nindent 6 }}
   policyTypes: [Ingress, Egress]
-  {{- if or $policy.monitoring.namespace $policy.extraIngress }}
+  {{- $scraper := ternary $policy.monitoring.namespace "" (ne (include "kubernaut.metricsPort" .) "") }}
+  {{- if or $scraper $policy.extraIngress }}
   ingress:
-    {{- with $policy.monitoring.namespace }}
+    {{- with $scraper }}
     - from:
         - namespaceSelector:
             matchLabels:
@@ -48,8 +50,11 @@ spec:
     - to:
         {{- toYaml ($policy.dataStorage.to | default (list (dict "namespaceSelector" dict))) | nindent 8 }}
       ports:
+        {{- $written := list (include "kubernaut.urlPort" .url) (include "kubernaut.urlPort" (.healthUrl | default .url)) }}
+        {{- range ternary $written (list $policy.dataStorage.port) (kindIs "invalid" $policy.dataStorage.port) | uniq }}
         - protocol: TCP
-          port: {{ $policy.dataStorage.port | default (include "kubernaut.urlPort" .url) }}
+          port: {{ . }}
+        {{- end }}
     {{- end }}
     {{- with $component.egress }}
     {{- toYaml . | nindent 4 }}
@@ -64,7 +69,7 @@ spec:
 {{- $wanted := .Values.networkPolicy.apiServer -}}
 {{- $cidrs := $wanted.cidrs -}}
 {{- $ports := $wanted.ports -}}
-{{- if not $cidrs -}}
+{{- if and $wanted.lookup (not $cidrs) -}}
 {{- with lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" -}}
 {{- range .endpoints -}}
 {{- range .addresses -}}

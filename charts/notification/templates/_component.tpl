@@ -1,6 +1,8 @@
 {{/* What the library's templates need to know of the Notification controller. */}}
 {{- define "notification.component" -}}
 {{- $config := include "notification.config" . | fromYaml -}}
+{{- $output := include "notification.outputFolder" $config -}}
+{{- $audit := include "notification.auditFolder" $config -}}
 container: manager
 podLabels:
   control-plane: controller-manager
@@ -17,13 +19,13 @@ volumeMounts:
     mountPath: /etc/notification-routing
     readOnly: true
   - name: credentials
-    mountPath: {{ $config.delivery.credentials.dir | quote }}
+    mountPath: {{ (($config.delivery | default dict).credentials | default dict).dir | default "/etc/notification/credentials" | quote }}
     readOnly: true
-  {{- with $config.delivery.file.outputDir }}
+  {{- with $output }}
   - name: output
     mountPath: {{ . | quote }}
   {{- end }}
-  {{- with include "notification.auditFolder" $config }}
+  {{- with $audit }}
   - name: audit
     mountPath: {{ . | quote }}
   {{- end }}
@@ -33,11 +35,11 @@ volumes:
       name: {{ .Values.routing.existingConfigMap | default (include "notification.routingName" .) | quote }}
   - name: credentials
     {{- include "notification.credentials" . | nindent 4 }}
-  {{- if $config.delivery.file.outputDir }}
+  {{- if $output }}
   - name: output
-    {{- toYaml .Values.fileVolume | nindent 4 }}
+    {{- toYaml (.Values.fileVolume | default (dict "emptyDir" dict)) | nindent 4 }}
   {{- end }}
-  {{- if include "notification.auditFolder" $config }}
+  {{- if $audit }}
   - name: audit
     {{- toYaml .Values.auditVolume | nindent 4 }}
   {{- end }}
@@ -54,7 +56,11 @@ rules:
   {{- if $config.controller.leaderElection }}
   - apiGroups: [coordination.k8s.io]
     resources: [leases]
-    verbs: [get, create, update]
+    verbs: [create]
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    resourceNames: [{{ $config.controller.leaderElectionId | default "notification.kubernaut.ai" | quote }}]
+    verbs: [get, update]
   {{- end }}
 crds:
   - kubernaut.ai_notificationrequests.yaml
@@ -68,10 +74,19 @@ egress:
 {{- include "kubernaut.config" (dict "root" . "sections" (list "controller" "delivery" "logging" "audit") "own" $own) -}}
 {{- end -}}
 
+{{- define "notification.outputFolder" -}}
+{{- with ((.delivery | default dict).file | default dict).outputDir -}}
+{{ clean . }}
+{{- end -}}
+{{- end -}}
+
 {{/* Where the audit file needs a volume of its own; empty if it is not written, or is on that of the file channel. */}}
 {{- define "notification.auditFolder" -}}
 {{- with (.audit | default dict).file -}}
-{{- if ne (dir .) $.delivery.file.outputDir -}}
+{{- if or (not (isAbs .)) (eq (dir .) "/") -}}
+{{- fail (printf "cannot mount a volume for audit.file=%s: it must be a file in a folder, such as /var/log/kubernaut/audit.jsonl" .) -}}
+{{- end -}}
+{{- if ne (dir .) (include "notification.outputFolder" $) -}}
 {{ dir . }}
 {{- end -}}
 {{- end -}}
@@ -126,8 +141,7 @@ route:
 receivers:
   - name: slack-and-console
     slackConfigs:
-      - channel: {{ .Values.slack.channel | quote }}
-        credentialRef: {{ include "notification.slackCredential" . | quote }}
+      - credentialRef: {{ include "notification.slackCredential" . | quote }}
     consoleConfigs:
       - enabled: true
 {{- else -}}

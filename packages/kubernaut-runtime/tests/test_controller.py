@@ -292,6 +292,15 @@ async def test_metrics_have_the_names_of_controller_runtime(start, queue, passes
     assert value("controller_runtime_max_concurrent_reconciles") == 3
 
 
+async def test_counters_are_there_from_0_on_so_that_the_first_of_each_is_seen_as_an_increase(start):
+    registry = CollectorRegistry()
+    await start(metrics=ControllerMetrics(registry))
+    assert registry.get_sample_value("controller_runtime_reconcile_errors_total", {"controller": "test"}) == 0
+    for result in ("success", "requeue_after", "requeue", "error"):
+        labels = {"controller": "test", "result": result}
+        assert registry.get_sample_value("controller_runtime_reconcile_total", labels) == 0
+
+
 def test_a_controller_without_workers_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         Controller("test", Passes(), WorkQueue(), workers=0)

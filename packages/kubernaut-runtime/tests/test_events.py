@@ -82,6 +82,13 @@ async def room(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Roo
         yield Room(control_plane, namespace, client)
 
 
+async def test_counters_are_there_from_0_on_so_that_the_first_of_each_is_seen_as_an_increase(room: Room) -> None:
+    async with room.recorder():
+        for fate in ("created", "repeated", "rate_limited", "overflowed", "refused", "failed"):
+            labels = {"component": "sample-controller", "result": fate}
+            assert room.registry.get_sample_value("kubernetes_events_total", labels) == 0
+
+
 async def test_an_event_is_stored_as_kubectl_describe_wants_it(room: Room) -> None:
     obj = room.object("thing")
     async with room.recorder() as recorder:

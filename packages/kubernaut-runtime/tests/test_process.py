@@ -96,11 +96,13 @@ async def test_a_pass_under_way_reaches_its_end_before_the_lease_is_released_and
     async with room.running(process) as task:
         async with asyncio.timeout(20):
             await slow.began.wait()
+            assert process.runtime.fence()
             process.stop()
             while "the process is ending" not in process.probes.readiness.report("readyz")[1]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (slow.diary, task.done()) == ([], False)
         assert holder() != "nobody", "held while a pass is under way"
+        assert not process.runtime.fence(), "and what the pass has not begun it begins no more"
         slow.go_on.set()
         async with asyncio.timeout(20):
             assert await task == 0

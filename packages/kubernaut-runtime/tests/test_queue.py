@@ -214,6 +214,41 @@ async def test_metrics_have_the_names_of_controller_runtime(clock):
     queue.shut_down()
 
 
+async def test_counters_are_there_from_0_on_so_that_the_first_of_each_is_seen_as_an_increase(clock):
+    registry = CollectorRegistry()
+    WorkQueue("notification", clock=clock, metrics=QueueMetrics(registry))
+    for name in ("workqueue_adds_total", "workqueue_retries_total", "workqueue_depth"):
+        assert registry.get_sample_value(name, {"name": "notification"}) == 0
+
+
+async def test_a_key_that_is_lifted_is_not_counted_as_added_again(clock):
+    registry = CollectorRegistry()
+    queue = WorkQueue("notification", clock=clock, metrics=QueueMetrics(registry))
+    queue.add(A, LOW)
+    queue.add(A, HIGH)
+    assert registry.get_sample_value("workqueue_adds_total", {"name": "notification"}) == 1
+
+
+async def test_the_age_of_what_is_worked_on_longest_is_shown(clock):
+    registry = CollectorRegistry()
+    queue = WorkQueue("notification", clock=clock, metrics=QueueMetrics(registry))
+    longest = lambda: registry.get_sample_value(  # noqa: E731
+        "workqueue_longest_running_processor_seconds", {"name": "notification"}
+    )
+    queue.add(A)
+    queue.add(B)
+    assert longest() == 0
+    await queue.get()
+    await clock.advance(3)
+    await queue.get()
+    await clock.advance(2)
+    assert longest() == 5
+    queue.done(A)
+    assert longest() == 2
+    queue.done(B)
+    assert longest() == 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["add", "low", "after", "take", "done", "back"]), st.sampled_from([A, B, C])))

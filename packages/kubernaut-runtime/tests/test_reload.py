@@ -67,6 +67,14 @@ def mount(tmp_path: Path, content: bytes) -> Path:
     return tmp_path / "f"
 
 
+def test_reloads_are_counted_from_0_on_so_that_the_first_one_is_seen_as_an_increase(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    FileWatcher(tmp_path, Reader(), metrics=ReloadMetrics(registry))
+    for outcome in ("ok", "failed"):
+        labels = {"file": str(tmp_path), "result": outcome}
+        assert registry.get_sample_value("config_reload_total", labels) == 0
+
+
 async def test_a_configmap_swap_by_its_data_link_is_seen(tmp_path: Path) -> None:
     path = mount(tmp_path, b"one")
     async with watched(path) as (reader, _, registry):

@@ -202,6 +202,15 @@ async def test_each_commit_makes_one_record(shop: Shop, caplog: pytest.LogCaptur
     assert told["resource_version"] == commit.raw["metadata"]["resourceVersion"]
 
 
+def test_counters_are_there_from_0_on_so_that_the_first_of_each_is_seen_as_an_increase(shop: Shop) -> None:
+    registry = CollectorRegistry()
+    shop.manager(metrics=StatusMetrics("painter", registry))
+    labels = {"service": "painter", "resource": "widgets"}
+    assert registry.get_sample_value("k8s_status_conflicts_total", labels) == 0
+    for result in ("written", "unchanged", "gone", "terminal"):
+        assert registry.get_sample_value("k8s_status_updates_total", {**labels, "result": result}) == 0
+
+
 async def test_updates_conflicts_and_changes_are_counted(shop: Shop) -> None:
     registry = CollectorRegistry()
     manager = shop.manager(metrics=StatusMetrics("painter", registry))

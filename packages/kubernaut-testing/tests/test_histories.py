@@ -14,7 +14,7 @@ REFERENCE = History(PHASES, ((ONE, False), (TWO, True)), Counter([TWO]))
 
 
 def test_equal_histories_have_no_difference() -> None:
-    again = History(PHASES, ((ONE, False), (TWO, True)), Counter([TWO]))
+    again = History(PHASES, ((TWO, True), (ONE, False)), Counter([TWO]))
     assert differences(REFERENCE, again) == []
     assert_same_history(REFERENCE, again)
 
@@ -24,7 +24,8 @@ def test_equal_histories_have_no_difference() -> None:
     [
         (History(("", "Pending", "Sent"), REFERENCE.attempts, REFERENCE.effects), "phases: "),
         (History(PHASES, ((ONE, True),), REFERENCE.effects), "attempts: "),
-        (History(PHASES, ((TWO, True), (ONE, False)), REFERENCE.effects), "attempts: "),
+        (History(PHASES, ((ONE, False), (TWO, False)), REFERENCE.effects), "attempts: "),
+        (History(PHASES, (*REFERENCE.attempts, (TWO, True)), REFERENCE.effects), "attempts: "),
         (History(PHASES, REFERENCE.attempts, Counter([TWO, TWO])), "effect ('slack', 2) took place 2 times"),
         (History(PHASES, REFERENCE.attempts, Counter()), "effect ('slack', 2) took place 0 times"),
     ],

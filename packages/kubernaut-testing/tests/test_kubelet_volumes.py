@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from kubernaut_testing.kubelet import Image, Settings
 from kubernaut_testing.kubelet.environment import expand
 from kubernaut_testing.kubelet.fields import parse_quantity
 from kubernaut_testing.kubelet.images import find_image
+from kubernaut_testing.kubelet.node import free_address
 from kubernaut_testing.kubelet.volumes import write_atomically
 
 from .tiny_pods import Pods
@@ -232,3 +235,31 @@ def test_a_mount_inside_a_config_mount_survives_the_config_s_change(pods: Pods) 
     assert pods.call(name, "read", path="/etc/app/inner/b") == "two"
     pods.source("Secret", "inner", b="four")
     eventually(lambda: pods.call(name, "read", path="/etc/app/inner/b") == "four", timeout=3)
+
+
+def test_a_host_path_is_this_machine_s_folder(pods: Pods, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    volumes = [{"name": "here", "hostPath": {"path": str(tmp_path)}}]
+    name = pods.ready(
+        pods.create("host", volumeMounts=[{"name": "here", "mountPath": "/out"}], pod={"volumes": volumes})
+    )
+    assert pods.call(name, "write", path="/out/file") == "ok"
+    assert (tmp_path / "file").exists()
+
+
+def test_the_address_of_a_pod_that_lives_on_is_given_to_no_other() -> None:
+    numbers = itertools.count(1)
+    old = free_address(40001, numbers, set())
+    others = [free_address(40001, numbers, {old}) for _ in range(600)]
+    assert old not in others
+    assert len(set(others)) == 253
+    with pytest.raises(RuntimeError, match="254 pods live"):
+        free_address(40001, numbers, {old, *others})
+
+
+def test_the_environment_stays_visible_beneath_a_mount(pods: Pods) -> None:
+    above = str(Path(sys.prefix).parent)
+    volumes = [{"name": "over", "emptyDir": {}}]
+    mounts = [{"name": "over", "mountPath": above}]
+    name = pods.ready(pods.create("covered", volumeMounts=mounts, pod={"volumes": volumes}))
+    assert pods.call(name, "write", path=f"{above}/file") == "ok"

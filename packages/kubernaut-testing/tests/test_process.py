@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kubernaut_testing import OperatorProcess, WebhookReceiver, eventually
+from kubernaut_testing.children import Children
 from kubernaut_testing.process import usage_of
 
 
@@ -83,3 +84,21 @@ def test_a_process_that_ignores_sigterm_is_killed_after_its_grace() -> None:
         begun = time.monotonic()
         assert process.terminate(grace=0.3) == -signal.SIGKILL
         assert time.monotonic() - begun < 5
+
+
+def test_what_a_process_leaves_behind_ends_with_the_folder() -> None:
+    """A child may be killed before it could take its own children along."""
+    code = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+    with Children("orphans") as children:
+        child = children.spawn("parent", [sys.executable, "-c", code])
+        orphan = int(eventually(child.log.read_text))
+        child.kill()
+        assert _lives(orphan)
+    eventually(lambda: not _lives(orphan))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

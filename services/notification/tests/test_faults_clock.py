@@ -13,7 +13,10 @@ import pytest
 from scenarios.in_process import Shop
 from scenarios.notification import CONTRACT, PLURAL, PROGRAM
 
+from kubernaut_notification.delivery.channel import RetryableError
+from kubernaut_notification.delivery.message import Message
 from kubernaut_runtime import Connection
+from kubernaut_status import TransportError
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import FaultProxy, Rule
@@ -63,6 +66,67 @@ async def test_times_in_an_object_never_go_backwards_whenever_the_clock_jumps(
     assert_invariants(ledger, ref, CONTRACT)
     for kind, times in transition_times(ledger, ref).items():
         assert all(earlier <= later for earlier, later in pairwise(times)), (kind, times)
+
+
+class Jumping:
+    """A channel that fails once, while the wall clock is set by so many hours."""
+
+    def __init__(self, shop: Shop, hours: int) -> None:
+        self.shop, self.hours = shop, hours
+        self.calls: list[float] = []
+        self.began = shop.clock.monotonic()
+
+    async def deliver(self, message: Message) -> None:
+        self.calls.append(self.shop.clock.monotonic() - self.began)
+        if len(self.calls) == 1:
+            self.shop.clock.jump(self.hours * HOUR)
+            raise RetryableError("busy")
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_wait_that_begins_with_a_jump_during_the_call_is_the_policy_s(
+    hours: int, shop: Shop, ledger: RequestLedger
+) -> None:
+    """Fault 22."""
+    shop.routed.clear()
+    jumping = Jumping(shop, hours)
+    shop.channels.register("jumping", jumping)
+    shop.routed.append("jumping")
+    shop.create()
+    await shop.attempted(1)
+    assert shop.queue.due_in(shop.key) == 30
+    await shop.clock.advance(30)
+    await shop.attempted(2)
+    assert (jumping.calls, shop.status["phase"]) == ([0, 30], "Sent")
+    assert_invariants(ledger, f"{PLURAL}/{shop.namespace}/one", CONTRACT)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_jump_between_an_attempt_and_its_late_commit_changes_no_wait(
+    hours: int, shop: Shop, ledger: RequestLedger
+) -> None:
+    """Fault 22 while the API server is away."""
+    refused = 0
+
+    async def away(request: Any, inner: Any) -> Any:
+        nonlocal refused
+        if len(shop.requests) == 3:
+            refused += 1
+            raise TransportError("no connection")
+        return await inner(request)
+
+    shop.meddle = away
+    shop.channel.answers = [*shop.channel.answers, DONE]
+    shop.create()
+    await eventually_async(lambda: shop.queue.failures(shop.key) == 1)
+    shop.clock.jump(hours * HOUR)
+    await shop.clock.advance(2)
+    await shop.attempted(1)
+    assert (refused, shop.queue.due_in(shop.key)) == (1, pytest.approx(28))
+    await shop.clock.advance(28.001)
+    await shop.attempted(2)
+    assert (shop.channel.calls, shop.status["phase"]) == (pytest.approx([0, 30], abs=0.01), "Sent")
+    assert_invariants(ledger, f"{PLURAL}/{shop.namespace}/one", CONTRACT)
 
 
 @pytest.mark.parametrize("hours", [1, -1])

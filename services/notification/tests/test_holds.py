@@ -10,8 +10,8 @@ import pytest
 from scenarios.in_process import Failing, Send, Shop
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM
 
-from kubernaut_notification.delivery.announcement import Announced
 from kubernaut_notification.delivery.channel import DeliveryError, PermanentError, RetryableError
+from kubernaut_notification.delivery.lanes import PATIENCE
 from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.result import Attempt
 from kubernaut_runtime import Priority
@@ -29,9 +29,10 @@ def other(number: int) -> ObjectKey:
     return ObjectKey("ns", f"other-{number}")
 
 
-def enter(shop: Shop, number: int) -> None:
+async def enter(shop: Shop, number: int) -> None:
     """Another notification takes a place at the receiver."""
-    assert shop.lanes.admit(other(number), Priority.MEDIUM, [Announced(SLACK, 1, shop.clock.now())]).entered
+    async with asyncio.timeout(10):  # real time: patience is the hand-turned clock's
+        assert await shop.lanes.enter(other(number), Priority.MEDIUM, SLACK)
 
 
 def end(shop: Shop, number: int, error: DeliveryError | None = None) -> None:
@@ -40,10 +41,10 @@ def end(shop: Shop, number: int, error: DeliveryError | None = None) -> None:
     shop.lanes.ended(other(number), Attempt.failure(SLACK, 1, now, now, 0, error) if error else attempt)
 
 
-def fail(shop: Shop, times: int) -> None:
+async def fail(shop: Shop, times: int) -> None:
     """So many calls of other notifications fail."""
     for number in range(times):
-        enter(shop, number)
+        await enter(shop, number)
         end(shop, number, RetryableError("slack webhook returned 503 (retryable): busy"))
 
 
@@ -61,7 +62,7 @@ async def test_an_open_breaker_holds_the_attempt_without_a_call_a_write_or_its_n
     shop: Shop, slack: Failing, ledger: RequestLedger
 ) -> None:
     """Weak point 8: there, a pass that meets an open breaker uses up an attempt."""
-    fail(shop, 3)
+    await fail(shop, 3)
     shop.create()
     await eventually_async(lambda: shop.status.get("phase") == "Sending")
     await shop.idle()
@@ -88,7 +89,7 @@ async def test_what_is_announced_while_a_breaker_is_open_is_not_due_before_it_le
     shop: Shop, slack: Failing
 ) -> None:
     slack.answers = [RetryableError("busy"), None]
-    fail(shop, 2)
+    await fail(shop, 2)
     shop.create(retryPolicy=EVERY_SECOND)
     await shop.attempted(1)
     assert shop.queue.due_in(shop.key) == 30, "the policy alone says one second"
@@ -105,7 +106,7 @@ async def test_the_other_channels_of_a_held_notification_are_served_and_recorded
 ) -> None:
     pager = shop.add("pager")
     pager.answers = [None]
-    fail(shop, 3)
+    await fail(shop, 3)
     shop.create()
     await shop.attempted(1)
     status = shop.status
@@ -118,19 +119,23 @@ async def test_the_other_channels_of_a_held_notification_are_served_and_recorded
     assert_invariants(ledger, f"{PLURAL}/{shop.namespace}/one", CONTRACT)
 
 
-async def test_a_busy_receiver_holds_a_notification_until_a_place_is_free_and_not_a_moment_longer(
+async def test_a_busy_receiver_is_waited_for_and_then_holds_the_notification_until_a_place_is_free(
     shop: Shop, slack: Failing
 ) -> None:
     """Weak point 9. Nothing tells of it: it is not the receiver that is ill."""
-    enter(shop, 1)
-    enter(shop, 2)
+    pager = shop.add("pager")
+    pager.answers = [None]
+    await enter(shop, 1)
+    await enter(shop, 2)
     shop.create()
-    await eventually_async(lambda: shop.status.get("phase") == "Sending")
-    await shop.idle()
-    assert (slack.calls, len(shop.requests)) == ([], 2)
-    end(shop, 2)
+    await eventually_async(lambda: pager.calls)
+    assert shop.status.get("totalAttempts", 0) == 0, "in a burst all channels are recorded together"
+    await shop.clock.advance(PATIENCE)
     await shop.attempted(1)
-    assert slack.calls == [0]
+    assert (slack.calls, [a["channel"] for a in shop.status["deliveryAttempts"]]) == ([], ["pager"])
+    end(shop, 2)
+    await shop.attempted(2)
+    assert (slack.calls, shop.status["phase"]) == ([PATIENCE], "Sent")
     assert shop.events.of("CircuitBreakerOpen") == []
 
 
@@ -140,23 +145,53 @@ async def test_a_pass_that_is_cut_off_gives_its_place_back(shop: Shop, slack: Fa
     await eventually_async(lambda: slack.calls)
     shop.controller.pause()
     await asyncio.gather(shop.controller.abandon(1), shop.clock.advance(1))
-    enter(shop, 1)
-    enter(shop, 2)
+    await enter(shop, 1)
+    await enter(shop, 2)
+
+
+async def test_a_held_notification_whose_write_takes_long_keeps_no_other_from_the_receiver(
+    shop: Shop, slack: Failing
+) -> None:
+    """As when the API server asks to wait with this very object: the place that comes free is not kept for it."""
+    answered = asyncio.Event()
+
+    async def slowly(request: Request, send: Send) -> Response:
+        if len(shop.requests) == 3:
+            await answered.wait()
+        return await send(request)
+
+    shop.meddle = slowly
+    shop.add("pager").answers = [None]
+    await enter(shop, 1)
+    await enter(shop, 2)
+    shop.create()
+    await eventually_async(lambda: shop.clock.sleepers)
+    await shop.clock.advance(PATIENCE)
+    await eventually_async(lambda: len(shop.requests) == 3)
+    end(shop, 1)
+    await enter(shop, 3)
+    answered.set()
+    await shop.attempted(1)
+    assert slack.calls == []
+    end(shop, 2)
+    await shop.attempted(2)
+    assert (slack.calls, shop.status["phase"]) == ([PATIENCE], "Sent")
 
 
 async def test_a_notification_that_is_deleted_while_it_is_held_keeps_nobody_waiting(shop: Shop, slack: Failing) -> None:
     """Weak point 17."""
-    enter(shop, 1)
-    enter(shop, 2)
+    await enter(shop, 1)
+    await enter(shop, 2)
     shop.create()
-    await eventually_async(lambda: shop.status.get("phase") == "Sending")
+    await eventually_async(lambda: shop.clock.sleepers)
+    await shop.clock.advance(PATIENCE)
     await shop.idle()
     gone = shop.control_plane.api.get(API_VERSION, KIND, shop.namespace, "one")
     shop.control_plane.api.delete(API_VERSION, KIND, shop.namespace, "one")
     shop.store.observe("DELETED", gone)
     await shop.idle()
     end(shop, 1)
-    enter(shop, 3)
+    await enter(shop, 3)
     assert slack.calls == []
 
 

@@ -99,6 +99,8 @@ async def test_an_attempt_that_comes_due_under_the_leader_that_announced_it_is_n
 async def test_a_commit_that_failed_for_us_and_landed_all_the_same_is_not_made_again(
     shop: Shop, ledger: RequestLedger
 ) -> None:
+    """Weak point 5: attempts are announced before they are made, and kept until they are committed."""
+
     async def lose_the_answer(request: Request, send: Send) -> Response:
         answer = await send(request)
         if len(shop.requests) == 3:

@@ -45,6 +45,7 @@ TO_SLACK = b"route: {receiver: a}\nreceivers: [{name: a, slackConfigs: [{credent
 def test_a_routing_file_that_cannot_be_used_ends_the_start_with_what_to_do(
     tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
+    """Weak point 12: one line, and a credential that is missing is named instead of failing each delivery for good."""
     path, config, kubeconfig = tmp_path / "routing.yaml", tmp_path / "config.yaml", tmp_path / "kubeconfig"
     config.write_text(CONFIG)
     kubeconfig.write_text(KUBECONFIG)

@@ -7,11 +7,14 @@ from scenarios.in_process import Shop
 from scenarios.notification import CONTRACT, PLURAL, PROGRAM
 
 from kubernaut_notification.delivery.channel import RetryableError
+from kubernaut_notification.delivery.message import Message
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.waiting import eventually_async
 
 
 async def test_the_default_waits_are_30_60_120_and_240_seconds_exactly(shop: Shop, ledger: RequestLedger) -> None:
+    """Weak point 2: there is a wait while every channel fails, and an own write does not end it."""
     shop.create()
     await shop.attempted(1)
     for number, wait in enumerate((30, 60, 120, 240), start=2):
@@ -28,6 +31,7 @@ async def test_the_default_waits_are_30_60_120_and_240_seconds_exactly(shop: Sho
     assert_invariants(ledger, ref, CONTRACT)
 
 
+@pytest.mark.behaviour(39)
 async def test_a_wake_up_before_the_due_time_does_nothing_and_shortens_no_wait(
     shop: Shop, ledger: RequestLedger
 ) -> None:
@@ -103,3 +107,26 @@ async def test_a_wall_clock_that_jumps_moves_no_channel_s_time_when_another_one_
     await shop.clock.advance(5)
     await shop.attempted(5)
     assert (shop.channel.calls, other.calls) == ([0, 30, 90], [0, 95])
+
+
+class Slow:
+    """A channel that takes four seconds."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+
+    async def deliver(self, message: Message) -> None:
+        await self.shop.clock.sleep(4)
+
+
+async def test_the_event_and_the_status_tell_the_same_backoff(shop: Shop) -> None:
+    """It is the wait after the attempt, whatever the other channels took meanwhile."""
+    shop.channels.register("slow", Slow(shop))
+    shop.routed.append("slow")
+    shop.create()
+    await eventually_async(lambda: shop.channel.calls and shop.clock.sleepers)
+    await shop.clock.advance(4)
+    await shop.attempted(2)
+    assert shop.status["message"].endswith(" with backoff 30s")
+    assert shop.events.of("NotificationRetrying") == ["Retrying failed channels with backoff 30s"]
+    assert shop.queue.due_in(shop.key) == 26

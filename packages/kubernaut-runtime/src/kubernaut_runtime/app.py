@@ -312,6 +312,7 @@ class Process(Generic[C]):
         runtime, loop = self.runtime, asyncio.get_running_loop()
         deadline = loop.time() + SHUTDOWN_SECONDS
         self._stop.set()
+        runtime.fence_by(lambda: False)  # what has not begun is left to the next process
         runtime.add_readiness("started", lambda: "the process is ending")
         drains = (controller.drain(0.7 * SHUTDOWN_SECONDS) for controller in runtime.controllers)
         await asyncio.gather(self._cancel("watch engine"), *drains)

@@ -94,6 +94,14 @@ class ControllerMetrics:
             "controller_runtime_max_concurrent_reconciles", "Passes that may run at once.", label, registry=registry
         )
 
+    def begin(self, name: str, workers: int) -> None:
+        """Show controller `name` from now on, counters from 0, so that the first of everything is an increase."""
+        self.workers.labels(name).set(workers)
+        self.active.labels(name).set(0)
+        self.errors.labels(name)
+        for result in ("success", "requeue_after", "requeue", "error"):
+            self.passes.labels(name, result)
+
 
 class Controller:
     """Up to `workers` passes at once over the keys of `queue`, while this process leads.
@@ -122,7 +130,7 @@ class Controller:
         self._clock = clock or SystemClock()
         self._fence = fence
         self._metrics = metrics or ControllerMetrics(CollectorRegistry())
-        self._metrics.workers.labels(name).set(workers)
+        self._metrics.begin(name, workers)
         self._slots = asyncio.Semaphore(workers)
         self._leading = asyncio.Event()
         if leading:

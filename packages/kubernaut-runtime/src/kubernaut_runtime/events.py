@@ -7,7 +7,7 @@
 * A busy or failing API server is tried a few times, at least as late as Retry-After says; a refusal is not.
 
 The oldest record goes when the buffer is full: what happens now matters more. Nothing here raises into the caller.
-Metric `kubernetes_events_total{component,result}`: created, repeated, rate_limited, overflowed, refused, failed.
+Metric `kubernetes_events_total{component,result}` counts what became of them (`FATES`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 EVENT = Resource(group="", version="v1", plural="events", kind="Event")
 """The resource that an `EventRecorder` needs create and patch on."""
 
+FATES = ("created", "repeated", "rate_limited", "overflowed", "refused", "failed")
+"""What may become of an Event."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -47,6 +50,11 @@ class EventMetrics:
         self.total = Counter(
             "kubernetes_events_total", "Kubernetes Events by fate.", ("component", "result"), registry=registry
         )
+
+    def begin(self, component: str) -> None:
+        """Show the counters of `component` from 0 on, so that the first of each fate is seen as an increase."""
+        for fate in FATES:
+            self.total.labels(component, fate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,9 @@ class EventRecorder:
         self._instance = instance
         self._resource = resource
         self._clock: Clock = clock or SystemClock()
-        self._metrics = (metrics or EventMetrics(CollectorRegistry())).total
+        metrics = metrics or EventMetrics(CollectorRegistry())
+        metrics.begin(component)
+        self._metrics = metrics.total
         self._limit, self._burst, self._refill = buffer, burst, refill
         self._waiting: deque[_Entry] = deque()
         self._wake = asyncio.Event()

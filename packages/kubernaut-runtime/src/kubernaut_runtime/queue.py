@@ -104,6 +104,19 @@ class QueueMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.longest = Gauge(
+            "workqueue_longest_running_processor_seconds",
+            "Time since the key that is worked on longest was taken; 0 if none is.",
+            ("name",),
+            registry=registry,
+        )
+
+    def begin(self, name: str, longest: Callable[[], float]) -> None:
+        """Show queue `name` from now on, counters from 0, so that the first of everything is seen as an increase."""
+        self.depth.labels(name).set(0)
+        self.adds.labels(name)
+        self.retries.labels(name)
+        self.longest.labels(name).set_function(longest)
 
 
 class WorkQueue:
@@ -144,6 +157,7 @@ class WorkQueue:
         self._timer_due = 0.0
         self._getters: deque[asyncio.Future[None]] = deque()
         self._shut_down = False
+        self._metrics.begin(name, self.longest_running)
 
     def __len__(self) -> int:
         """Keys ready to be taken: neither those being worked on nor those that are delayed."""
@@ -153,6 +167,11 @@ class WorkQueue:
     def working(self) -> frozenset[ObjectKey]:
         """The keys that were taken and are not done."""
         return frozenset(self._working)
+
+    def longest_running(self) -> float:
+        """Seconds since the key that is worked on longest was taken, 0.0 if none is. From any thread."""
+        taken = [since for _, since in list(self._working.values())]  # in one step: the loop's thread may change it
+        return max(0.0, self._clock.monotonic() - min(taken)) if taken else 0.0
 
     def due_in(self, key: ObjectKey) -> float | None:
         """Seconds until the delayed add of `key`; None if none is pending."""
@@ -260,8 +279,8 @@ class WorkQueue:
         else:
             self._arrivals += 1
             self._ready[level][key] = _Waiting(self._arrivals, added, priority)
+            self._metrics.adds.labels(self.name).inc()
         self._level[key] = level
-        self._metrics.adds.labels(self.name).inc()
         self._metrics.depth.labels(self.name).set(len(self))
         self._wake_one()
 

@@ -48,6 +48,11 @@ class ReloadMetrics:
             registry=registry,
         )
 
+    def begin(self, file: Path) -> None:
+        """Show the counters of `file` from 0 on, so that its first reload is seen as an increase."""
+        for result in ("ok", "failed"):
+            self._reloads.labels(str(file), result)
+
     def count(self, file: Path, result: str) -> None:
         """Count one reload of `file`."""
         self._reloads.labels(str(file), result).inc()
@@ -77,6 +82,7 @@ class FileWatcher:
         self.path = path
         self._callback = callback
         self._metrics = metrics
+        metrics.begin(path)
         self._on_failure = on_failure
         self._seen = digest
         self._unreadable = False

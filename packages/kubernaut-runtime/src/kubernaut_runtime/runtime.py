@@ -102,7 +102,8 @@ class Runtime(Generic[C]):
         self._pod_events: EventRecorder | None = None
 
     def fence(self) -> bool:
-        """Return whether this process may still act: always without leader election, else while its lease is sure."""
+        """Return whether this process may still begin something: until it is to end, with leader election only while
+        its lease is sure."""
         return self._is_leader()
 
     def fence_by(self, is_leader: Callable[[], bool]) -> None:

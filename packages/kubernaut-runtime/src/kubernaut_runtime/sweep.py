@@ -99,6 +99,9 @@ class Sweep:
         self._results = Counter(
             "kubernaut_sweeps_total", "Complete lists by result.", ("resource", "result"), registry=registry
         )
+        for store in stores:
+            for result in ("success", "error", "rewound"):
+                self._results.labels(store.resource.plural, result)  # from 0 on: the first is seen as an increase
 
     def request(self, resource: Resource, within: float = 0.0) -> None:
         """Have `resource` swept in `within` seconds at the latest."""

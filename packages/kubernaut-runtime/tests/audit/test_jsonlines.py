@@ -106,9 +106,10 @@ def test_a_closed_stream_and_an_invalid_event_never_raise(make_event: MakeEvent)
     stream, accounts = io.StringIO(), Accounts("sample")
     sink = JsonLinesSink(LineStream(stream), accounts)
     sink.emit({"a": object()})
+    sink.emit(None)  # type: ignore[arg-type]
     stream.close()
     sink.emit(make_event())
-    assert accounts.dropped == 2
+    assert accounts.dropped == 3
 
 
 def test_losses_are_told_once_a_minute_and_the_rest_at_the_end(caplog: pytest.LogCaptureFixture) -> None:

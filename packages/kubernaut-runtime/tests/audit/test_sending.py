@@ -141,6 +141,48 @@ async def test_of_a_refused_batch_only_the_bad_events_are_dropped(
     assert (told["event_type"], told["reason"]) == ("signalprocessing.tested", "400 Refused: event 0: body says [...]")
 
 
+@pytest.mark.parametrize("quoted", [str, lambda body: body[:150], json.dumps, lambda body: f"{body[:90]}..."])
+async def test_a_reason_shows_nothing_of_the_payload_however_it_quotes_it(
+    storage: DataStorage,
+    make_sink: MakeSink,
+    make_event: MakeEvent,
+    caplog: pytest.LogCaptureFixture,
+    quoted: Callable[[str], str],
+) -> None:
+    """Reasons are cut before they are told, so a long text, or one of several lines, is never quoted in whole."""
+    body = 'line with "private words"\n' + "".join(f"private{number} " for number in range(100))
+    storage.bad = lambda event: f"body is bad: {quoted(event['event_data']['body'])}"
+    site = await make_sink()
+    site.sink.emit(make_event(body=body))
+    await eventually_async(lambda: site.results() == {"rejected": 1})
+    reason = caplog.records[0].__dict__["reason"]
+    assert reason.startswith("400 Refused: event 0: body is bad: ")
+    assert "private" not in reason
+
+
+async def test_an_unexpected_error_while_sending_is_told_without_its_text_and_nothing_is_lost(
+    storage: DataStorage,
+    make_sink: MakeSink,
+    make_event: MakeEvent,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = await make_sink()
+    send, failures = site.client.send, [RuntimeError]
+
+    async def broken(body: bytes) -> Any:
+        if failures:
+            raise failures.pop()(body)
+        return await send(body)
+
+    monkeypatch.setattr(site.client, "send", broken)
+    site.sink.emit(make_event(body="private words"))
+    await eventually_async(lambda: site.results() == {"stored": 1})
+    (told,) = [record for record in caplog.records if "unexpectedly" in record.getMessage()]
+    assert told.__dict__["error"] == "RuntimeError"
+    assert "private words" not in caplog.text + str([record.__dict__ for record in caplog.records])
+
+
 async def test_events_that_are_refused_go_to_the_file_if_there_is_one(
     storage: DataStorage, make_sink: MakeSink, make_event: MakeEvent, tmp_path: Path
 ) -> None:

@@ -141,6 +141,8 @@ class StatusManager:
         self._sleep = sleep
         self._locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         self._pruned: set[str] = set()
+        if metrics is not None:
+            metrics.begin(resource.plural, [outcome.value for outcome in Outcome])
 
     def is_echo(self, obj: Object) -> bool:
         """Whether a watched `obj` only repeats this manager's own last write (with the default `writes`)."""

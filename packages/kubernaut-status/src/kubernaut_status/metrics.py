@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 
@@ -67,6 +69,12 @@ class StatusMetrics:
             (*labels, "field"),
             registry=registry,
         )
+
+    def begin(self, resource: str, results: Iterable[str]) -> None:
+        """Show the counters of `resource` from 0 on, so that the first conflict, or `results`, is an increase."""
+        self._conflicts.labels(self.service, resource)
+        for result in results:
+            self._updates.labels(self.service, resource, result)
 
     def updated(self, resource: str, result: str, seconds: float) -> None:
         """Count one finished update."""

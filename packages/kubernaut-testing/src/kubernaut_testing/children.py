@@ -166,11 +166,12 @@ class Children:
         for child in reversed(self._children):
             if child.running:
                 child.kill()
-        self._tell("bye")
+        # The group is the guard's and holds what the children left behind; it goes with the guard.
+        os.killpg(self._guard.pid, signal.SIGKILL)
+        self._guard.wait()
         assert self._guard.stdin is not None
         with contextlib.suppress(OSError):
             self._guard.stdin.close()
-        self._guard.wait()
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 

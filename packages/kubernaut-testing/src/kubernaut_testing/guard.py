@@ -6,7 +6,8 @@ it dies, the pipe ends, and the guard kills every process that was named to it, 
 removes the folder. PR_SET_PDEATHSIG is not used because it fires when the *thread* that started the child
 ends, and fixtures run in threads.
 
-Lines understood: ``+PID`` watch over a process, ``-PID`` it has ended in good order, ``bye`` nothing is left to do.
+Lines understood: ``+PID`` watch over a process, ``-PID`` it has ended in good order. An owner that closes in good
+order kills the guard together with its process group.
 """
 
 import contextlib
@@ -30,31 +31,29 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        if not _listen(pids, folder, owner):
-            for pid in pids:
-                _kill(pid)
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.killpg(0, signal.SIGKILL)
+        _listen(pids, folder, owner)
+        for pid in pids:
+            _kill(pid)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.killpg(0, signal.SIGKILL)
 
 
-def _listen(pids: set[int], folder: Path, owner: int) -> bool:
-    """Follow the owner's lines until it ends; True if it said goodbye."""
+def _listen(pids: set[int], folder: Path, owner: int) -> None:
+    """Follow the owner's lines until it ends."""
     rest = b""
     while True:
         readable, _, _ = select.select([0], [], [], 1.0)
         if not readable:
             # A forked child of the owner can keep the pipe open; the parent's pid tells the truth.
             if os.getppid() != owner:
-                return False
+                return
             continue
         data = os.read(0, 4096)
         if not data:
-            return False
+            return
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            if line == b"bye":
-                return True
             pid = int(line[1:])
             pids.add(pid) if line[:1] == b"+" else pids.discard(pid)
         (folder / "pids").write_text(" ".join(str(pid) for pid in sorted(pids)))

@@ -88,7 +88,7 @@ class Helm:
         return self.run("uninstall", release, *self._waiting(wait), namespace=namespace)
 
     def test(self, release: str, *, namespace: str, logs: bool = False) -> str:
-        """Run the release's tests; returns what helm printed, with ``logs`` the pods' too (from a real node)."""
+        """Run the release's tests; returns what helm printed, with ``logs`` also what the pods did."""
         arguments = ["test", release, f"--timeout={self._timeout:g}s", *(["--logs"] if logs else [])]
         return self.run(*arguments, namespace=namespace)
 

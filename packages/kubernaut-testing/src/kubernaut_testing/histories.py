@@ -25,7 +25,8 @@ class History:
 
     Attributes:
         phases: in resourceVersion order, repetitions left out, "" first.
-        attempts: (identity, whether it succeeded) of the attempts in the last status, in their order.
+        attempts: (identity, whether it succeeded) of the attempts in the last status; compared in any order, since what
+            is done side by side ends as it likes.
         effects: identities of the effects that took place, with how often each did.
     """
 
@@ -63,18 +64,16 @@ def differences(
         optional: phases, and identities of attempts and effects, that may be missing or be there in addition.
     """
     lines = _compare("phases", reference.phases, found.phases, optional)
-    lines += _compare(
-        "attempts",
-        tuple(one for one in reference.attempts if one[0] not in optional),
-        tuple(one for one in found.attempts if one[0] not in optional),
-        (),
+    wanted, have = (
+        tuple(sorted((one for one in side.attempts if one[0] not in optional), key=repr)) for side in (reference, found)
     )
+    lines += _compare("attempts", wanted, have, ())
     if reference.effects is not None and found.effects is not None:
         for effect in sorted({*reference.effects, *found.effects}, key=repr):
-            wanted, number = reference.effects[effect], found.effects[effect]
-            if number == wanted or effect in optional or (effect in repeated and number > wanted):
+            usual, number = reference.effects[effect], found.effects[effect]
+            if number == usual or effect in optional or (effect in repeated and number > usual):
                 continue
-            lines.append(f"effect {effect} took place {number} times, without the fault {wanted} times")
+            lines.append(f"effect {effect} took place {number} times, without the fault {usual} times")
     return lines
 
 

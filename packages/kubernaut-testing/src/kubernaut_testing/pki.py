@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["Authority", "write_key_pair"]
+__all__ = ["Authority", "server_context", "write_key_pair"]
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,13 @@ def _write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+
+
+def server_context(folder: Path, name: str) -> ssl.SSLContext:
+    """A server's side of TLS on loopback; clients trust ``folder/ca.crt``, which is made if it is not there yet."""
+    authority, certificate, key = folder / "ca.crt", folder / "tls.crt", folder / "tls.key"
+    if not authority.exists():
+        Authority.create(authority, name).issue_server(certificate, key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context

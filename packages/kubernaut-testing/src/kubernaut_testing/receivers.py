@@ -25,7 +25,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from kubernaut_testing.loopthread import LoopThread, listen
-from kubernaut_testing.pki import Authority
+from kubernaut_testing.pki import server_context
 
 __all__ = ["Answer", "Received", "WebhookReceiver"]
 
@@ -107,11 +107,7 @@ class WebhookReceiver:
         tls: ssl.SSLContext | None = None
         if self._https:
             self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="kubernaut-receiver-")
-            folder = Path(self._temporary.name)
-            if not (folder / "ca.crt").exists():
-                Authority.create(folder / "ca.crt", "receiver").issue_server(folder / "tls.crt", folder / "tls.key")
-            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+            tls = server_context(Path(self._temporary.name), "receiver")
         self._thread = LoopThread("receiver")
         self._port = self._thread.run(self._listen(tls))
         return self

@@ -30,7 +30,7 @@ from typing import Any, Literal, Self, cast
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from kubernaut_testing.loopthread import LoopThread
-from kubernaut_testing.pki import Authority
+from kubernaut_testing.pki import server_context
 
 __all__ = ["Mail", "SmtpReceiver", "Stage"]
 
@@ -123,11 +123,7 @@ class SmtpReceiver:
         context: ssl.SSLContext | None = None
         if self._starttls or self._implicit:
             self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="kubernaut-smtp-")
-            folder = Path(self._temporary.name)
-            if not (folder / "ca.crt").exists():
-                Authority.create(folder / "ca.crt", "smtp").issue_server(folder / "tls.crt", folder / "tls.key")
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+            context = server_context(Path(self._temporary.name), "smtp")
         self._thread = LoopThread("smtp")
         self.port = self._thread.run(self._listen(context))
         return self

@@ -51,6 +51,7 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
     lanes = _lanes(runtime)
     metrics = NotificationMetrics(runtime.registry, clock.now)
     metrics.follow_breakers(lanes.states)
+    metrics.follow_held(lanes.held)
 
     def routes_changed(router: Router) -> None:
         entries = list(router.entries())

@@ -139,12 +139,13 @@ class AuditTrail:
         self._sink = sink
         self._now = now
         self._told: dict[str, set[str]] = {}
+        self._last: tuple[str, int, NotificationRequest] | None = None
 
     def attempt(self, nr: NotificationRequest, attempt: Attempt) -> None:
         """Tell of one finished attempt."""
         if not self._first(nr, f"{attempt.channel}#{attempt.attempt}"):
             return
-        copy = prepare(nr)
+        copy = self._prepared(nr)
         if attempt.succeeded:
             self._sink.emit(sent_event(copy, attempt.channel, self._now()))
         else:
@@ -154,16 +155,25 @@ class AuditTrail:
     def sent(self, nr: NotificationRequest) -> None:
         """Tell that phase Sent was reached."""
         if self._first(nr, ACKNOWLEDGED):
-            self._sink.emit(acknowledged_event(prepare(nr), self._now()))
+            self._sink.emit(acknowledged_event(self._prepared(nr), self._now()))
 
     def failed(self, nr: NotificationRequest) -> None:
         """Tell that phase Failed was reached."""
         if self._first(nr, ESCALATED):
-            self._sink.emit(escalated_event(prepare(nr), self._now()))
+            self._sink.emit(escalated_event(self._prepared(nr), self._now()))
 
     def forget(self, uid: str) -> None:
         """Forget what was told about the object with this uid; for objects that were deleted."""
         self._told.pop(uid, None)
+        if self._last is not None and self._last[0] == uid:
+            self._last = None
+
+    def _prepared(self, nr: NotificationRequest) -> NotificationRequest:
+        """Return the redacted copy. Redacting a megabyte takes a second, so a pass with many channels does it once."""
+        uid, generation = nr.metadata.uid, nr.metadata.generation
+        if self._last is None or self._last[:2] != (uid, generation):
+            self._last = (uid, generation, prepare(nr))
+        return self._last[2]
 
     def _first(self, nr: NotificationRequest, what: str) -> bool:
         told = self._told.setdefault(nr.metadata.uid, set())

@@ -6,6 +6,7 @@ switched off, because it is what routing falls back to; the file channel's timeo
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -123,4 +124,10 @@ class NotificationConfig(ControllerConfig):
             lines.append("delivery.file.format: is neither json nor yaml; every delivery to a file will fail for good")
         if self.delivery.log.format not in ("json", "text"):
             lines.append("delivery.log.format: is neither json nor text; json is used")
+        breaker, calls = self.delivery.circuit_breaker, self.delivery.max_calls_per_channel
+        if (math.ceil(breaker.failures / calls) - 1) * self.delivery.slack.timeout >= breaker.window:
+            lines.append(
+                f"delivery.circuitBreaker.window: is too short for {breaker.failures} timeouts, {calls} at once; "
+                "a receiver that never answers opens no breaker"
+            )
         return lines

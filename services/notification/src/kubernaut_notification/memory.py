@@ -7,8 +7,8 @@ all the same is told; an open circuit breaker is told once; a wait does not care
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from kubernaut_api import NotificationRequest
@@ -16,16 +16,19 @@ from kubernaut_runtime import Clock
 from kubernaut_status import ObjectKey
 
 from .delivery.announcement import Announced
-from .delivery.result import DeliveryResult
+from .delivery.result import Attempt, DeliveryResult
+
+CLOCK_JUMP = timedelta(seconds=1)
+"""A larger difference between wall clock and monotonic clock is a jump; a smaller one is not worth a new due time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entering:
-    """A phase that is being entered: the status message, and seconds until the next attempt."""
+    """A phase that is being entered: the status message, and the seconds of backoff that it names."""
 
     phase: str
     message: str = ""
-    wait: float = 0.0
+    backoff: float = 0.0
 
 
 Instant = tuple[datetime, float]
@@ -42,10 +45,11 @@ class Memory:
     """The memory of one object, by its uid.
 
     `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
-    `begun` are attempts that were begun and cut off: nobody knows what came of them. `results` are finished
-    attempts whose commit failed: they are committed by the next pass. `announced_at` is when it last announced, by
-    the wall clock and by the monotonic one. `entering` is the phase that a commit was to bring and of which nothing is
-    told yet. `told_openings` has the opening of each channel's circuit breaker that this object was told of.
+    `begun` are attempts that may have been begun, here and cut off, or by a predecessor: nobody knows what came of
+    them. `results` are finished attempts whose commit failed: they are committed by the next pass. `announced_at` is
+    when it last announced, by the wall clock and by the monotonic one. `entering` is the phase that a commit was to
+    bring and of which nothing is told yet. `told_openings` has the opening of each channel's circuit breaker that this
+    object was told of.
     """
 
     uid: str
@@ -57,9 +61,15 @@ class Memory:
     entering: Entering | None = None
     told_openings: dict[str, int] = field(default_factory=dict)
 
-    def announce(self, entries: Sequence[Announced], at: Instant) -> None:
-        """The write that announces `entries`, and nothing else, is stored; their due times were computed `at`."""
-        self.announced = frozenset(entries)
+    def announce(self, entries: Sequence[Announced], at: Instant, before: Iterable[Announced] = ()) -> None:
+        """The write that announces `entries`, and nothing else, is stored; their due times were computed `at`.
+
+        An attempt that was announced `before`, and may have been made, is not known any better for being announced
+        again, as when its receiver is busy and another channel's result is recorded meanwhile.
+        """
+        doubtful = {(entry.channel, entry.attempt) for entry in before if self.outcome_unknown(entry)}
+        again = frozenset(entry for entry in entries if (entry.channel, entry.attempt) in doubtful)
+        self.announced, self.begun = frozenset(entries) - again, again
         self.announced_at = at
 
     def now(self, clock: Clock) -> datetime:
@@ -68,6 +78,10 @@ class Memory:
             return clock.now()
         wall, monotonic = self.announced_at
         return wall + timedelta(seconds=clock.monotonic() - monotonic)
+
+    def finished(self, clock: Clock) -> list[Attempt]:
+        """The attempts of `results`, with times by the wall clock as it is set now: their waits begin at their ends."""
+        return [_by(clock, attempt) for attempt in (self.results.delivery_attempts if self.results else ())]
 
     def has_landed(self, nr: NotificationRequest) -> bool:
         """Whether `nr` is what the commit that was to bring `entering` would have stored, although it raised."""
@@ -87,6 +101,17 @@ class Memory:
     def outcome_unknown(self, entry: Announced) -> bool:
         """Whether the announced attempt may have been made already: by a predecessor, or by a pass that was cut off."""
         return entry in self.begun or (entry not in self.announced and entry.due <= self.acting_since)
+
+
+def _by(clock: Clock, attempt: Attempt) -> Attempt:
+    if attempt.clock is None:
+        return attempt
+    jump = clock.now() - attempt.ended - timedelta(seconds=clock.monotonic() - attempt.clock)
+    return (
+        attempt
+        if abs(jump) <= CLOCK_JUMP
+        else replace(attempt, started=attempt.started + jump, ended=attempt.ended + jump)
+    )
 
 
 class Memories:

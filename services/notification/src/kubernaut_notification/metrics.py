@@ -107,7 +107,13 @@ class NotificationMetrics:
 
     def follow_breakers(self, states: Callable[[], Mapping[str, int]]) -> None:
         """Show the worst breaker of each channel type, as `states` tells it at each scrape (from another thread)."""
-        self._registry.register(_Breakers(states))
+        text = "Worst circuit breaker of a channel type: 0 closed, 1 half-open, 2 open."
+        self._registry.register(_ByType("channel_circuit_breaker_state", text, states))
+
+    def follow_held(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many attempts are held at each channel type, as `counts` tells it (from another thread)."""
+        text = "Attempts that are due and wait for a busy or broken receiver, by channel type."
+        self._registry.register(_ByType("channel_held", text, counts))
 
     def keep_channels(self, keys: Iterable[str]) -> None:
         """Forget the health of receivers that routing no longer names; `keys` are those that it names."""
@@ -155,24 +161,20 @@ class NotificationMetrics:
                 self._active.labels(name).set(self._counts[name])
 
 
-class _Breakers(Collector):
-    """The breaker gauge, read when it is scraped: an open breaker turns half-open by time alone."""
+class _ByType(Collector):
+    """A gauge by channel type, read when it is scraped: an open breaker turns half-open by time alone."""
 
-    def __init__(self, states: Callable[[], Mapping[str, int]]) -> None:
-        self._states = states
+    def __init__(self, name: str, text: str, values: Callable[[], Mapping[str, int]]) -> None:
+        self._name, self._text, self._values = name, text, values
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         yield self._family()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = self._family()
-        for channel_type, state in sorted(self._states().items()):
-            family.add_metric([channel_type], state)
+        for channel_type, value in sorted(self._values().items()):
+            family.add_metric([channel_type], value)
         yield family
 
     def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily(
-            f"{_PREFIX}_channel_circuit_breaker_state",
-            "Worst circuit breaker of a channel type: 0 closed, 1 half-open, 2 open.",
-            labels=["channel"],
-        )
+        return GaugeMetricFamily(f"{_PREFIX}_{self._name}", self._text, labels=["channel"])

@@ -16,7 +16,7 @@ and no write, and the pass ends. While receivers are called a pass holds no work
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kubernaut_api import Condition, NotificationRequest
 from kubernaut_runtime import Clock, Result
@@ -26,7 +26,7 @@ from .conditions import DELIVERING, announced_in, conditions_for
 from .delivery.announcement import Announced
 from .delivery.plan import Decision, Plan, RetryPolicy, decide, plan
 from .delivery.result import Attempt
-from .memory import Entering, Memories, Memory, instant
+from .memory import CLOCK_JUMP, Entering, Memories, Memory, instant
 from .phases import PENDING, RETRYING, SENDING, TERMINAL
 from .reporting import Reporter
 from .routing.router import Resolution
@@ -35,9 +35,6 @@ from .status import NotificationStatus
 
 DONE = Result()
 AGAIN = Result(requeue_after=0)
-
-CLOCK_JUMP = timedelta(seconds=1)
-"""A larger difference between wall clock and monotonic clock is a jump; a smaller one is not worth a new due time."""
 
 
 class AnnouncementLostError(Exception):
@@ -80,6 +77,7 @@ class NotificationReconciler:
         except BaseException:
             self._sender.withdraw(key)  # nobody in front of a line may be one that does not come
             raise
+        self._sender.over(key)
         return result
 
     async def _pass(self, key: ObjectKey) -> Result:
@@ -128,7 +126,7 @@ class NotificationReconciler:
             wait = await self._sender.send(nr, planned, memory)
             if memory.results is None:
                 return Result(requeue_after=wait)
-        attempts = memory.results.delivery_attempts
+        attempts = memory.finished(self._clock)
         jump = self._clock.now() - memory.now(self._clock)
         if abs(jump) > CLOCK_JUMP:  # what is announced with this write is by the clock as it is set now
             planned = planned.moved(jump)
@@ -163,13 +161,14 @@ class NotificationReconciler:
         conditions = self._conditions(nr, decision.phase, resolution, decision.announced)
         memory = self._memories.of(nr)
         wait, at = self._seconds_until(decision.next_due), instant(self._clock)
-        memory.entering = Entering(decision.phase, decision.message, wait) if decision.changed else None
+        entering = Entering(decision.phase, decision.message, decision.backoff)
+        memory.entering = entering if decision.changed else None
         update = await self._status.conclude(nr, decision, attempts, conditions)
         memory.results = None
         if not update.ok:
             memory.entering = None
             return DONE
-        memory.announce(decision.announced, at)
+        memory.announce(decision.announced, at, announced_in(nr.status.conditions))
         self._report.scheduled(attempts, decision.announced)
         self._tell(nr, memory)
         self._report.seen(update.object)
@@ -180,7 +179,7 @@ class NotificationReconciler:
         """The write that brings the phase of `memory.entering` is stored: tell of it, once."""
         entering, memory.entering = memory.entering, None
         if entering is not None:
-            self._report.entered(nr, entering.phase, message=entering.message, wait=entering.wait)
+            self._report.entered(nr, entering.phase, message=entering.message, backoff=entering.backoff)
             if entering.phase in TERMINAL:
                 memory.results = None
 

@@ -78,14 +78,14 @@ class Reporter:
         text = cut(error, MAX_EVENT_ERROR) or "too many failures"
         self._events.warning(_raw(nr), "CircuitBreakerOpen", f"{kind} channel circuit breaker is open: {text}")
 
-    def entered(self, nr: NotificationRequest, phase: str, *, message: str = "", wait: float = 0.0) -> None:
-        """The write that enters `phase` is stored; `message` is the status message, `wait` seconds until a retry."""
+    def entered(self, nr: NotificationRequest, phase: str, *, message: str = "", backoff: float = 0.0) -> None:
+        """The write that enters `phase` is stored; `message` is the status message, `backoff` the seconds it names."""
         raw = _raw(nr)
         if phase == SENDING:
             self._events.normal(raw, "PhaseTransition", "Transitioned to Sending phase")
         elif phase == RETRYING:
             self._events.normal(
-                raw, "NotificationRetrying", f"Retrying failed channels with backoff {go_duration(wait)}"
+                raw, "NotificationRetrying", f"Retrying failed channels with backoff {go_duration(backoff)}"
             )
         elif phase == PARTIALLY_SENT:
             self._events.normal(raw, "NotificationPartiallySent", message)

@@ -19,7 +19,7 @@ from .delivery.announcement import Announced
 from .delivery.deliverer import Deliverer
 from .delivery.lanes import Lanes, is_remote
 from .delivery.plan import Plan
-from .delivery.result import DeliveryResult
+from .delivery.result import Attempt, DeliveryResult
 from .memory import Memory
 from .priority import urgency
 from .reporting import Reporter
@@ -58,17 +58,23 @@ class Sender:
 
         If that is None, nothing was sent, and the pass is to come again in as many seconds as are returned.
         """
-        admission = self._lanes.admit(_key(nr), urgency(nr.spec.priority), planned.due)
-        if admission.entered or planned.next_due is None:
-            memory.results = await self._make(nr, admission.entered, memory)
+        due = planned.due
+        self._lanes.settle(_key(nr), but=[entry.channel for entry in due])
+        attempts = await self._make(nr, due, memory) if due else []
+        if attempts or planned.next_due is None:
+            memory.results = DeliveryResult(tuple(attempts))
             return 0.0
-        self.held(nr, memory, (hold.entry.channel for hold in admission.held))
-        later = [(entry.due - planned.now).total_seconds() for entry in planned.announced if entry.due > planned.now]
-        return max(0.0, min([*later, *(hold.wait for hold in admission.held)], default=0.0))
+        self.held(nr, memory, (entry.channel for entry in due))
+        later = [(entry.due - planned.now).total_seconds() for entry in planned.announced if entry not in due]
+        return max(0.0, min([*later, *(self._lanes.wait(_key(nr), entry.channel) for entry in due)]))
 
     def withdraw(self, key: ObjectKey) -> None:
         """The object at `key` sends nothing more for now; it stands in no line."""
-        self._lanes.withdraw(key)
+        self._lanes.settle(key)
+
+    def over(self, key: ObjectKey) -> None:
+        """The pass over the object at `key` has ended: where it stands in line, it can come when it is its turn."""
+        self._lanes.back(key)
 
     def not_before(self, planned: Plan, now: datetime) -> dict[str, datetime]:
         """Return, of the channels of `planned` whose breakers are open at `now`, when they let calls through again."""
@@ -82,34 +88,39 @@ class Sender:
             if memory.first_held_by(channel, opening):
                 self._report.held(nr, channel, error)
 
-    async def _make(
-        self, nr: NotificationRequest, entries: Sequence[Announced], memory: Memory
-    ) -> DeliveryResult | None:
-        key = _key(nr)
-        for entry in entries:
+    async def _make(self, nr: NotificationRequest, entries: Sequence[Announced], memory: Memory) -> list[Attempt]:
+        key, urgent = _key(nr), urgency(nr.spec.priority)
+        called: set[Announced] = set()
+
+        async def enter(entry: Announced) -> bool:
+            return await self._lanes.enter(key, urgent, entry.channel)
+
+        def allowed(entry: Announced) -> bool:
+            if not self._may_send(nr):
+                return False
             if memory.outcome_unknown(entry):
                 self._report.outcome_unknown(nr, entry)
+            memory.begun |= {entry}
+            called.add(entry)
+            return True
+
         if any(is_remote(entry.channel) for entry in entries):
             leave_worker(MAX_AWAY)
-        memory.begun = frozenset(entries)
         try:
             attempts = await self._deliverer.deliver(
-                nr,
-                entries,
-                allowed=lambda: self._fence() and self._wanted(key, nr.metadata.uid),
-                ended=lambda attempt: self._lanes.ended(key, attempt),
+                nr, entries, enter=enter, allowed=allowed, ended=lambda attempt: self._lanes.ended(key, attempt)
             )
         finally:
             self._lanes.leave(key)
         for attempt in attempts:
             self._report.attempted(nr, attempt)
-        memory.begun = frozenset()
-        return DeliveryResult(tuple(attempts)) if attempts or not entries else None
+        memory.begun -= called
+        return attempts
 
-    def _wanted(self, key: ObjectKey, uid: str) -> bool:
-        stored = self._objects.get(key)
+    def _may_send(self, nr: NotificationRequest) -> bool:
+        stored = self._objects.get(_key(nr))
         meta = stored["metadata"] if stored else {}
-        return meta.get("uid") == uid and not meta.get("deletionTimestamp")
+        return self._fence() and meta.get("uid") == nr.metadata.uid and not meta.get("deletionTimestamp")
 
 
 def _key(nr: NotificationRequest) -> ObjectKey:

@@ -34,6 +34,7 @@ def test_every_row_of_the_table_has_a_scenario() -> None:
 def test_each_path_costs_what_the_readme_says(
     path: str, make_site: Callable[..., NotificationSite], ledger: RequestLedger
 ) -> None:
+    """Weak point 1: no GET, one PATCH for each durable change. Weak point 16: ReconcileStarted once, not per pass."""
     to, answers, phase = SCENARIOS[path]
     patches, gets, events = BUDGETS[path]
     site = make_site(start=False)

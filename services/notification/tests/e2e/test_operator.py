@@ -177,7 +177,7 @@ def test_a_standby_whose_watch_is_silent_looks_before_it_acts(
 def test_an_orderly_end_under_load_loses_nothing_and_repeats_nothing(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
-    site = make_site(config={"controller": {"maxConcurrentReconciles": 5}})
+    site = make_site(config={"delivery": {"maxCallsPerChannel": 2}})
     site.receiver.default = Answer(delay=0.2)
     names = [f"load-{number}" for number in range(40)]
     for name in names:

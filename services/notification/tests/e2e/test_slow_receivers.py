@@ -6,10 +6,11 @@ from collections.abc import Callable
 from statistics import mean
 
 import pytest
-from scenarios.notification import CONTRACT, PROGRAM, QUICK_RETRY, NotificationSite
+from scenarios.notification import CONTRACT, PLURAL, PROGRAM, QUICK_RETRY, NotificationSite
 
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.proxy import FaultProxy, Rule, Status
 from kubernaut_testing.receivers import Answer
 from kubernaut_testing.waiting import eventually
 
@@ -27,17 +28,20 @@ def told(site: NotificationSite, name: str) -> int:
 def test_a_receiver_that_never_answers_delays_no_other_notification_not_even_with_one_worker(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
-    """Weak point 9: thirty requests hang until their timeout; what goes elsewhere does not wait for one of them."""
-    site = make_site(config={"controller": {"maxConcurrentReconciles": 1}})
+    """Weak point 9: twenty requests hang and ten wait for a place; what goes elsewhere waits for none of them."""
+    one_worker = {"controller": {"maxConcurrentReconciles": 1}, "delivery": {"maxCallsPerChannel": 20}}
+    site = make_site(config=one_worker)
     site.receiver.default = Answer(delay=6)
     slow = [f"slow-{number}" for number in range(30)]
     for name in slow:
         site.create(name, "slack", retryPolicy={**QUICK_RETRY, "maxAttempts": 1})
-    eventually(lambda: len(site.receiver.requests) == len(slow))
+    eventually(lambda: len(site.receiver.requests) == 20)
     site.create("quick", "console")
     eventually(lambda: site.phase("quick") == "Sent", timeout=3)
     assert {site.phase(name) for name in slow} == {"Sending"}, "all requests are still held when the quick one is sent"
     assert not any(site.status(name).get("totalAttempts") for name in slow)
+    assert len(site.receiver.requests) == 20
+    site.receiver.default = 200
     eventually(lambda: all(site.ended(name) for name in slow), timeout=15)
     for name in ["quick", *slow]:
         ledger.assert_requests(site.ref(name), {"patch/status": 3}, user_agent=PROGRAM, only=True)
@@ -98,4 +102,22 @@ def test_a_backlog_is_worked_off_by_priority_and_a_busy_receiver_s_line_is_too(
     means = [mean(places[priority]) for priority in ("Critical", "High", "Medium", "Low")]
     assert means == sorted(means), arrived
     for name in names:
+        assert_invariants(ledger, site.ref(name), CONTRACT)
+
+
+def test_an_object_whose_write_is_asked_to_wait_holds_up_no_other_not_even_with_one_worker(
+    make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+) -> None:
+    """A server that is busy for one object alone, as an admission webhook makes it."""
+    site = make_site(proxy=fault_proxy, config={"controller": {"maxConcurrentReconciles": 1}})
+    rule = fault_proxy.add(
+        Rule(Status(429, retry_after=4), verb="patch", subresource="status", resource=PLURAL, name="refused", first=1)
+    )
+    site.create("refused", "console")
+    eventually(lambda: rule.hits == 1)
+    site.create("other", "console")
+    eventually(lambda: site.phase("other") == "Sent", timeout=3)
+    assert site.phase("refused") == ""
+    eventually(lambda: site.phase("refused") == "Sent")
+    for name in ("refused", "other"):
         assert_invariants(ledger, site.ref(name), CONTRACT)

@@ -18,6 +18,7 @@ from kubernaut_notification.audit import (
     sent_event,
 )
 from kubernaut_notification.delivery.channel import PermanentError, RetryableError
+from kubernaut_notification.delivery.message import prepare
 from kubernaut_notification.delivery.result import Attempt
 from kubernaut_runtime.audit import AuditError, JsonLinesSink, to_line
 from kubernaut_runtime.audit.jsonlines import LineStream
@@ -150,6 +151,27 @@ def test_a_recreated_object_is_told_anew_and_a_deleted_one_is_forgotten(
     assert len(kept.events) == 2
     trail.forget("u-1")
     assert set(trail._told) == {"u-2"}
+
+
+def test_a_notification_is_redacted_once_for_all_its_events_and_again_when_it_is_another(
+    make_nr: MakeNR, now: datetime, trail: AuditTrail, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redacted: list[str] = []
+
+    def counting(nr: NotificationRequest) -> NotificationRequest:
+        redacted.append(nr.metadata.uid)
+        return prepare(nr)
+
+    monkeypatch.setattr("kubernaut_notification.audit.prepare", counting)
+    nr, other = make_nr(body="password: s1"), make_nr(body="password: s2", metadata={"uid": "u-2"})
+    for number in range(20):
+        trail.attempt(nr, Attempt.success(f"slack:{number}", 1, now, now, 0))
+    trail.sent(nr)
+    trail.attempt(other, Attempt.success("console", 1, now, now, 0))
+    trail.forget("u-2")
+    assert trail._last is None, "a body may be large"
+    assert redacted == ["u-1", "u-2"]
+    assert {event["event_data"].get("body") for event in kept.events} == {"password: [REDACTED]", None}
 
 
 def test_events_are_redacted(make_nr: MakeNR, now: datetime, trail: AuditTrail, kept: Kept) -> None:

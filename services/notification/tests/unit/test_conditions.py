@@ -38,6 +38,7 @@ def test_no_attributes_are_said_to_be_none() -> None:
 
 
 def test_the_order_of_attributes_does_not_depend_on_where_they_come_from() -> None:
+    """Weak point 4: a random order makes a write of what says nothing new."""
     pairs = [("b", "2"), ("a", "1"), ("c", "3")]
     messages = {routing_message(Resolution(("r",), ("console",), dict(order))) for order in (pairs, pairs[::-1])}
     assert len(messages) == 1

@@ -86,3 +86,19 @@ def test_breakers_and_concurrency_have_defaults_and_can_be_set() -> None:
 def test_a_breaker_or_a_bound_of_nothing_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml: delivery\."):
         load(f"delivery: {{{text}}}")
+
+
+@pytest.mark.parametrize(
+    ("delivery", "told"),
+    [
+        ("{}", False),
+        ("{maxCallsPerChannel: 3}", False),
+        ("{maxCallsPerChannel: 2}", True),
+        ("{maxCallsPerChannel: 2, slack: {timeout: 4s}}", False),
+        ("{maxCallsPerChannel: 1, slack: {timeout: 5s}}", True),
+    ],
+)
+def test_a_breaker_that_no_timeouts_would_open_is_told(delivery: str, told: bool) -> None:
+    """So many calls at once end together; the next ones a timeout later."""
+    warnings = load(f"delivery: {delivery}").warnings
+    assert ["delivery.circuitBreaker.window: " in line for line in warnings] == [True] * told

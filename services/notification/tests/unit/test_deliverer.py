@@ -132,6 +132,20 @@ async def test_a_failing_channel_does_not_stop_the_others(make_nr: MakeNR, now: 
     assert [result.succeeded for result in results] == [False, True]
 
 
+async def test_a_call_that_something_else_cut_off_is_a_failure_of_its_own_and_costs_the_others_nothing(
+    make_nr: MakeNR, now: datetime, clock: FakeClock
+) -> None:
+    """Else the others would go on without anybody who hears of their results, and be made again beside themselves."""
+    slow = Scripted(takes=5, clock=clock)
+    entries = [Announced("cut", 1, now), Announced("slow", 1, now)]
+    cut = Scripted(asyncio.CancelledError())
+    task = asyncio.create_task(Deliverer(registry(cut=cut, slow=slow), clock).deliver(make_nr(), entries))
+    await clock.wait_for_sleepers(1)
+    await clock.advance(5)
+    first, second = await task
+    assert (first.outcome_unknown, first.permanent, second.succeeded) == (True, False, True)
+
+
 async def test_channels_get_a_redacted_copy_and_the_announced_time(
     make_nr: MakeNR, now: datetime, clock: FakeClock
 ) -> None:
@@ -166,7 +180,7 @@ async def test_each_call_is_asked_for_right_before_it_is_made(make_nr: MakeNR, n
     may_act = True
     entries = [Announced("first", 1, now), Announced("second", 1, now)]
     deliverer = Deliverer(registry(first=first, second=second), clock, concurrent=1)
-    task = asyncio.create_task(deliverer.deliver(make_nr(), entries, allowed=lambda: may_act))
+    task = asyncio.create_task(deliverer.deliver(make_nr(), entries, allowed=lambda entry: may_act))
     await clock.wait_for_sleepers(1)
     may_act = False
     await clock.advance(1)

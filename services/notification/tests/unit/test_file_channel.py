@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from kubernaut_notification.delivery import file as file_module
 from kubernaut_notification.delivery.channel import PermanentError, RetryableError
 from kubernaut_notification.delivery.file import FileChannel, check_output_dir, write_whole
 from kubernaut_notification.delivery.message import Message
+from kubernaut_testing.waiting import eventually_async
 
 MakeNR = Callable[..., NotificationRequest]
 
@@ -54,6 +56,34 @@ async def test_concurrent_deliveries_write_a_file_each(tmp_path: Path, make_nr: 
     channel = FileChannel(tmp_path)
     await asyncio.gather(*(deliver(channel, make_nr(metadata={"name": f"nr-{n}"}), now) for n in range(3)))
     assert len(list(tmp_path.glob("*.json"))) == 3
+
+
+async def test_a_disk_that_hangs_fails_attempts_in_time_and_holds_up_no_other_thread(
+    tmp_path: Path, make_nr: MakeNR, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = threading.Event()
+    sync = os.fsync
+
+    def hang(descriptor: int) -> None:
+        assert mended.wait(30)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    channel = FileChannel(tmp_path, patience=0.5)
+    names = [f"nr-{number}" for number in range(50)]
+    attempts = [asyncio.create_task(deliver(channel, make_nr(metadata={"name": name}), now)) for name in names]
+    try:
+        await eventually_async(lambda: len(list(tmp_path.iterdir())) >= 4)
+        assert await asyncio.wait_for(asyncio.to_thread(int), 5) == 0, "host names are resolved in such a thread"
+        errors = await asyncio.gather(*attempts, return_exceptions=True)
+    finally:
+        mended.set()
+    assert all(isinstance(error, RetryableError) and error.outcome_unknown for error in errors)
+    assert str(errors[0]).startswith("failed to write temporary file: the disk does not answer within 0.5 s")
+    await deliver(FileChannel(tmp_path), make_nr(metadata={"name": "later"}), now)
+    assert channel.path_for("later", now).exists()
+    # What had begun is finished.
+    await eventually_async(lambda: not list(tmp_path.glob("*.tmp")) and len(list(tmp_path.glob("*.json"))) >= 5)
 
 
 async def test_a_replay_overwrites_its_own_file(tmp_path: Path, make_nr: MakeNR, now: datetime) -> None:

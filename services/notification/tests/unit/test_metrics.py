@@ -141,6 +141,17 @@ def test_the_breaker_gauge_shows_what_is_so_at_the_scrape_and_names_its_values_r
     assert "0 closed, 1 half-open, 2 open" in text
 
 
+def test_held_attempts_are_shown_by_channel_type_as_they_are_when_asked(
+    registry: CollectorRegistry, metrics: NotificationMetrics
+) -> None:
+    held = {"slack": 3}
+    metrics.follow_held(lambda: held)
+    value = lambda: registry.get_sample_value(f"{PREFIX}_channel_held", {"channel": "slack"})  # noqa: E731
+    assert value() == 3
+    held["slack"] = 0
+    assert value() == 0
+
+
 def test_the_health_of_a_receiver_that_routing_no_longer_names_is_forgotten(
     registry: CollectorRegistry, metrics: NotificationMetrics, now: datetime
 ) -> None:

@@ -66,7 +66,7 @@ def test_an_announced_attempt_is_due_when_its_time_has_come() -> None:
 
 
 def test_a_repeated_channel_key_counts_once() -> None:
-    """Overlapping receivers: two of them naming the console deliver there once and end Sent."""
+    """Weak point 6, overlapping receivers: two of them naming the console deliver there once and end Sent."""
     doubled = planned("console", "slack:a", "console")
     assert [state.channel for state in doubled.channels] == ["console", "slack:a"]
     decision = decide(doubled, "Sending", [made("console", 1), made("slack:a", 1)])
@@ -141,7 +141,7 @@ def test_one_delivered_and_one_out_of_attempts_is_partially_sent_at_once() -> No
 
 @pytest.mark.behaviour(25)
 def test_one_delivered_and_one_permanent_error_is_partially_sent_without_a_wait() -> None:
-    """No round through Retrying."""
+    """Weak point 7: the results of the pass count in it; no round through Retrying."""
     decision = decide(planned("console", "slack:a"), "Sending", [made("console", 1), made("slack:a", 1, GONE)])
     assert decision.phase == "PartiallySent"
 

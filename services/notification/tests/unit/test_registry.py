@@ -106,3 +106,9 @@ async def test_console_file_and_log_together_make_three_attempts_and_one_file(
     (file,) = output.iterdir()
     assert json.loads(file.read_text())["metadata"]["name"] == "nr-a"
     assert len(await Deliverer(registry, SystemClock()).deliver(make_nr(), announced[2:])) == 1
+
+
+async def test_slow_receivers_cannot_take_the_connections_of_the_others() -> None:
+    async with http_session() as session:
+        assert session.connector is not None
+        assert session.connector.limit == 0

@@ -71,6 +71,13 @@ def test_inline_secrets_are_shown_in_no_representation() -> None:
             "route.routes[0].routes[0].receiver names 'x'",
         ),
         ("route: {receiver: [a]}\nreceivers: [{name: a}]", "route.receiver: must be a valid string"),
+        ("route: &a {routes: [*a]}\nreceivers: [{name: a}]", "an anchor contains itself"),
+        (f"route: {'[' * 3000}{']' * 3000}\nreceivers: [{{name: a}}]", "it is nested too deeply"),
+        ('route: {}\nreceivers: [{name: "a\\ud800"}]', "receivers[0].name holds half a surrogate pair"),
+        (
+            "route: {}\nreceivers: [{name: a, webhookConfigs: [{}, {}]}, {name: 'a:1', webhookConfigs: [{}]}]",
+            "receivers 'a' and 'a:1' both make channel webhook:a:1; rename one",
+        ),
         ("route: {}\nroute: {}\nreceivers: [{name: a}]", "key 'route' is given twice"),
     ],
 )
@@ -106,6 +113,15 @@ def test_words_and_numbers_in_matchers_are_the_texts_that_stand_there() -> None:
     (child,) = load_routing(text, "f").route.routes
     assert child is not None
     assert child.match == {"a": "yes", "b": "007", "c": "1.10", "d": "true"}
+
+
+def test_receivers_whose_names_look_like_numbered_ones_are_fine_while_no_channel_is_shared() -> None:
+    load_routing(
+        "route: {}\nreceivers: [{name: a, webhookConfigs: [{}, {}]}, "
+        "{name: 'a:1', teamsConfigs: [{credentialRef: t}]}, "
+        "{name: 'a:2', webhookConfigs: [{}]}, {name: 'a:0', webhookConfigs: [{}, {}]}]",
+        "f",
+    )
 
 
 def test_a_key_without_a_value_counts_as_absent() -> None:

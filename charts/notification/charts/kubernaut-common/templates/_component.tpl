@@ -1,5 +1,5 @@
 {{/*
-A chart of a controller describes its controller once, in a template `<chart>.component` that renders this YAML; every
+A chart of a controller describes its controller once, in a template `<service>.component` that renders this YAML; every
 template of this library takes the chart's root context and asks for it.
 
     container: manager               name of the container
@@ -14,15 +14,27 @@ template of this library takes the chart's root context and asks for it.
     egress: []                       further rules of its NetworkPolicy
 */}}
 {{- define "kubernaut.component" -}}
-{{- $text := include (printf "%s.component" .Chart.Name) . -}}
+{{- $service := include "kubernaut.service" . -}}
+{{- $text := include (printf "%s.component" $service) . -}}
 {{- $component := fromYaml $text -}}
 {{- if hasKey $component "Error" -}}
-{{- fail (printf "cannot render chart %s: template %s.component is not YAML: %s" .Chart.Name .Chart.Name $component.Error) -}}
+{{- fail (printf "cannot render chart %s: template %s.component is not YAML: %s" .Chart.Name $service $component.Error) -}}
 {{- end -}}
 {{- $text -}}
 {{- end -}}
 
-{{/* The port of an address of the config file such as ":9090"; "0" when it is switched off. */}}
+{{/* The port of an address of the config file such as ":9090"; empty when it is switched off by "0". */}}
 {{- define "kubernaut.port" -}}
-{{- regexFind "[0-9]+$" (toString .) -}}
+{{- $port := regexFind "[0-9]+$" (toString .) -}}
+{{- if ne $port "0" -}}
+{{ $port }}
+{{- end -}}
+{{- end -}}
+
+{{- define "kubernaut.metricsPort" -}}
+{{- include "kubernaut.port" ((include "kubernaut.component" . | fromYaml).config.controller.metricsAddr | default ":9090") -}}
+{{- end -}}
+
+{{- define "kubernaut.healthPort" -}}
+{{- include "kubernaut.port" ((include "kubernaut.component" . | fromYaml).config.controller.healthProbeAddr | default ":8081") -}}
 {{- end -}}

@@ -1,5 +1,5 @@
 {{- define "kubernaut.metricsService" -}}
-{{- if .Values.metrics.service.enabled -}}
+{{- if and .Values.metrics.service.enabled (include "kubernaut.metricsPort" .) -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 apiVersion: v1
 kind: Service
@@ -27,7 +27,7 @@ spec:
   {{- end }}
   relabelings:
     - targetLabel: job
-      replacement: {{ .root.Chart.Name | quote }}
+      replacement: {{ include "kubernaut.service" .root | quote }}
     {{- with .monitor.relabelings }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -37,9 +37,20 @@ spec:
   {{- end }}
 {{- end -}}
 
+{{/* Takes (list $ "a ServiceMonitor" "its value"). */}}
+{{- define "kubernaut.needMetrics" -}}
+{{- if not (include "kubernaut.metricsPort" (index . 0)) -}}
+{{- fail (printf "cannot create %s: controller.metricsAddr=0 switches the metrics off; set an address, or %s=false" (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "kubernaut.serviceMonitor" -}}
 {{- with .Values.metrics.serviceMonitor -}}
 {{- if .enabled -}}
+{{- if not $.Values.metrics.service.enabled -}}
+{{- fail "cannot create a ServiceMonitor: metrics.service.enabled=false leaves it nothing to select; set it, or metrics.podMonitor.enabled instead" -}}
+{{- end -}}
+{{- include "kubernaut.needMetrics" (list $ "a ServiceMonitor" "metrics.serviceMonitor.enabled") -}}
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata:
@@ -57,6 +68,7 @@ spec:
 {{- define "kubernaut.podMonitor" -}}
 {{- with .Values.metrics.podMonitor -}}
 {{- if .enabled -}}
+{{- include "kubernaut.needMetrics" (list $ "a PodMonitor" "metrics.podMonitor.enabled") -}}
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
 metadata:
@@ -96,7 +108,7 @@ kind: ConfigMap
 metadata:
   {{- include "kubernaut.metadata" (dict "root" $ "name" (printf "%s-dashboard" (include "kubernaut.base" $)) "labels" .labels "annotations" .annotations) | nindent 2 }}
 data:
-  kubernaut-{{ $.Chart.Name }}.json: |
+  kubernaut-{{ include "kubernaut.service" $ }}.json: |
     {{- $.Files.Get "files/dashboard.json" | required (printf "cannot render the dashboard: chart %s has no files/dashboard.json" $.Chart.Name) | nindent 4 }}
 {{- end -}}
 {{- end -}}

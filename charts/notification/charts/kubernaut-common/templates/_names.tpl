@@ -1,9 +1,14 @@
+{{/* The service's name. It is the chart's, but that changes when an umbrella gives its dependency an alias. */}}
+{{- define "kubernaut.service" -}}
+{{- index (.Chart.Annotations | default dict) "kubernaut.ai/service" | default .Chart.Name -}}
+{{- end -}}
+
 {{/*
-Name of the Deployment, the ServiceAccount, the Role, the PodDisruptionBudget; value of the label `app`. The chart's
-name is the service's, the same for every release: a namespace has one controller of a kind.
+Name of the Deployment, the ServiceAccount, the Role, the PodDisruptionBudget; value of the label `app`. It is the same
+for every release: a namespace has one controller of a kind.
 */}}
 {{- define "kubernaut.fullname" -}}
-{{- .Values.fullnameOverride | default (printf "%s-controller" .Chart.Name) | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default (printf "%s-controller" (include "kubernaut.service" .)) | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* The name without "-controller": what the names of further objects begin with. */}}
@@ -34,7 +39,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "kubernaut.podLabels" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 {{ include "kubernaut.selectorLabels" . }}
-app.kubernetes.io/name: {{ .Chart.Name | quote }}
+app.kubernetes.io/name: {{ include "kubernaut.service" . | quote }}
 app.kubernetes.io/component: controller
 app.kubernetes.io/part-of: kubernaut
 {{- with $component.podLabels }}

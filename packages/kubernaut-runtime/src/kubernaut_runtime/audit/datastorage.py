@@ -26,6 +26,7 @@ import asyncio
 import logging
 import random as random_module
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,9 @@ MAX_BUFFER_BYTES = 64 * 1024 * 1024
 
 RETRY_AFTER_LIMIT = 300.0
 """The longest Retry-After that is believed, in seconds."""
+
+_HIDDEN = "[...]"
+_TELLING = 8  # characters in a row that a reason shares with the payload only if it quotes it
 
 REFUSED = frozenset({400, 413, 422})
 """Answers that say something about the events, not about the way."""
@@ -251,8 +255,12 @@ class DataStorageSink:
         except NoAnswerError as error:
             self._accounts.answered(None)
             return self._failed(str(error), None)
-        except Exception as error:  # nothing here may end the process: events would be lost
-            log.exception("sending audit events failed unexpectedly")
+        except Exception as error:  # noqa: BLE001 (nothing here may end the process: events would be lost)
+            frame = traceback.extract_tb(error.__traceback__)[-1]  # not its text, which may quote events
+            log.error(
+                "sending audit events failed unexpectedly",
+                extra={"error": type(error).__name__, "at": f"{frame.filename}:{frame.lineno}"},
+            )
             return self._failed(type(error).__name__, None)
         self._accounts.answered(answer.code)
         if answer.ok:
@@ -332,12 +340,24 @@ class DataStorageSink:
 
 
 def _without_payload(text: str, line: Line) -> str:
-    """Return `text` without what it quotes from the event."""
+    """Return `text` without what it quotes from the event, in whole or in part: quotations are cut and escaped."""
+    values: list[str] = []
     stack: list[Any] = [orjson.loads(line.data)["event_data"]]
     while stack:
         value = stack.pop()
         if isinstance(value, dict | list):
             stack.extend(value.values() if isinstance(value, dict) else value)
         elif isinstance(value, str) and len(value) >= 6 and value != line.event_type:
-            text = text.replace(value, "[...]")
-    return text
+            text = text.replace(value, _HIDDEN)
+            values.append(value)
+    payload = "\n".join(values)
+    shown, at = "", 0
+    while at < len(text):
+        end = at + _TELLING
+        if text[at:end] in payload and end <= len(text):
+            while end < len(text) and text[end - _TELLING + 1 : end + 1] in payload:
+                end += 1
+            shown, at = shown + _HIDDEN, end
+        else:
+            shown, at = shown + text[at], at + 1
+    return shown

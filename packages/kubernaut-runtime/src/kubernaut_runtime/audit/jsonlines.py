@@ -106,7 +106,7 @@ class JsonLinesSink:
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Write one line; an event that cannot be written is dropped, counted and told."""
-        event_type = str(event.get("event_type", ""))
+        event_type = str(event.get("event_type", "")) if isinstance(event, Mapping) else ""
         try:
             line = to_line(event, self._now(), self._payloads)
             with self._lock:

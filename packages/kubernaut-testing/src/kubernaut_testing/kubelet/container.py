@@ -89,6 +89,8 @@ class Container:
                 self._wait_for("CrashLoopBackOff", words)
                 await asyncio.sleep(delay)
             delay = min(2 * delay, most) if delay else first
+            # Together, so that no status counts a restart without telling how the last start ended.
+            self._enter({"waiting": {"reason": "ContainerCreating"}})
             self.restarts += 1
 
     async def _run_once(self) -> int:

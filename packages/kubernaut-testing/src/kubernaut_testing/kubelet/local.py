@@ -194,9 +194,8 @@ class LocalKubelet:
             self._workers.pop(uid, None)
 
     def _address(self) -> str:
-        # The control plane's port tells kubelets that run side by side apart.
-        port, number = int(self.control_plane.url.rpartition(":")[2]), next(self._numbers)
-        return f"127.{64 + (port >> 8) % 128}.{port & 255}.{1 + (number - 1) % 254}"
+        port = int(self.control_plane.url.rpartition(":")[2])
+        return node.free_address(port, self._numbers, {worker.address for worker in self._workers.values()})
 
     # What a test asks ------------------------------------------------------------------------------------
 
@@ -224,7 +223,7 @@ class LocalKubelet:
     def pid(self, namespace: str, pod: str, *, container: str | None = None) -> int:
         """The process id, on this machine, of a container's process 1; LookupError if it does not run."""
         process = self._worker(namespace, pod).container(container).process
-        if process is None or not process.running:
+        if process is None or not process.running or not process.pid:  # 0 while the container is being made
             raise LookupError(f"cannot find a process of pod {namespace}/{pod}: its container does not run")
         return process.pid
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import logging
 import os
 import platform
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from kubernaut_testing.kubelet.api import KUBELET_AGENT, KubeApi, KubeError, Object
 from kubernaut_testing.kubelet.context import Context, now
 from kubernaut_testing.kubelet.fields import NodeFacts
 
-__all__ = ["Scheduler", "capacity", "keep_alive", "register"]
+__all__ = ["Scheduler", "capacity", "free_address", "keep_alive", "register"]
 
 _LOG = logging.getLogger("kubernaut_testing.kubelet")
 _LEASE_SECONDS = 40
@@ -23,6 +25,23 @@ def capacity() -> NodeFacts:
     """The node's resources: this machine's."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
     return NodeFacts(cpu=str(os.cpu_count() or 1), memory=f"{memory}Ki", pods="250")
+
+
+def free_address(port: int, numbers: Iterator[int], taken: Collection[str]) -> str:
+    """The next pod's address on loopback: one of 254, those that live pods have left out.
+
+    Args:
+        port: of the control plane; it tells kubelets that run side by side apart.
+        numbers: counts up from 1.
+        taken: the addresses of the pods that live.
+
+    Raises RuntimeError if there is none: the node announces room for fewer pods.
+    """
+    for number in itertools.islice(numbers, 254):
+        address = f"127.{64 + (port >> 8) % 128}.{port & 255}.{1 + (number - 1) % 254}"
+        if address not in taken:
+            return address
+    raise RuntimeError("cannot give a pod an address: 254 pods live")
 
 
 async def register(api: KubeApi, name: str, node: NodeFacts, port: int) -> None:

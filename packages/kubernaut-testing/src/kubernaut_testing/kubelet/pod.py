@@ -165,8 +165,8 @@ class PodWorker:
             self._initialized = True
             self.changed()
             await asyncio.gather(*(container.run(policy) for container in self.main))
-            self._finished = True
         await self._stop_sidecars()
+        self._finished = self._initialized
         self.changed()
 
     async def _stop_sidecars(self) -> None:

@@ -55,10 +55,11 @@ def recipe(
     last_words = termination_log(folder, container["name"])
     last_words.parent.mkdir(parents=True, exist_ok=True)
     last_words.write_bytes(b"")
-    binds = [Bind(path, str(path)) for path in (*visible_folders(), *image.folders)]
-    binds += _etc(pod, context, address, folder)
+    programs = [Bind(path, str(path)) for path in (*visible_folders(), *image.folders)]
+    binds = programs + _etc(pod, context, address, folder)
     binds.append(Bind(last_words, container.get("terminationMessagePath", "/dev/termination-log"), writable=True))
     binds += _mounts(container, volumes, env)
+    _show_again(programs, binds)
     return Recipe(
         command=_resolved(words),
         env=env,
@@ -148,6 +149,15 @@ def _mounts(container: Mapping[str, Any], volumes: PodVolumes, env: Mapping[str,
         binds.append(Bind(volumes.source(name, sub_path), os.path.normpath(mount["mountPath"]), writable))
         _make_mount_point(binds)
     return binds
+
+
+def _show_again(programs: Sequence[Bind], binds: list[Bind]) -> None:
+    """Mount once more the programs that lie beneath a volume's place, such as a checkout below /tmp."""
+    targets = [bind.target for bind in binds if bind not in programs]
+    for bind in programs:
+        if any(bind.target.startswith(f"{target}/") for target in targets):
+            binds.append(bind)
+            _make_mount_point(binds)
 
 
 def _make_mount_point(binds: Sequence[Bind]) -> None:

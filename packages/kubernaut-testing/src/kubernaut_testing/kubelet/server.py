@@ -7,7 +7,6 @@ API server, and asks for no credentials: the API server has checked them.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from aiohttp import web
 
 from kubernaut_testing.kubelet.container import Container
 from kubernaut_testing.loopthread import listen
-from kubernaut_testing.pki import Authority
+from kubernaut_testing.pki import server_context
 
 __all__ = ["LogServer"]
 
@@ -39,11 +38,7 @@ class LogServer:
 
     async def start(self) -> int:
         """Listen; the port."""
-        certificate, key = self._folder / "kubelet.crt", self._folder / "kubelet.key"
-        Authority.create(self._folder / "kubelet-ca.crt", "local-kubelet").issue_server(certificate, key)
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(certificate, key)
-        return await listen(self._runner, tls)
+        return await listen(self._runner, server_context(self._folder, "local-kubelet"))
 
     async def stop(self) -> None:
         """Close the port and all connections."""

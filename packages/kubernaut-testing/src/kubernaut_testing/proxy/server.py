@@ -25,7 +25,7 @@ from aiohttp import web
 from yarl import URL
 
 from kubernaut_testing.loopthread import LoopThread, listen
-from kubernaut_testing.pki import Authority
+from kubernaut_testing.pki import server_context
 from kubernaut_testing.proxy.actions import Action, Reply, Reset
 from kubernaut_testing.proxy.requests import ProxiedRequest
 from kubernaut_testing.proxy.rules import Rule
@@ -76,11 +76,7 @@ class FaultProxy:
         folder = Path(self._temporary.name)
         tls: ssl.SSLContext | None = None
         if self._https:
-            Authority.create(folder / "ca.crt", "kubernaut-testing proxy").issue_server(
-                folder / "tls.crt", folder / "tls.key"
-            )
-            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+            tls = server_context(folder, "kubernaut-testing proxy")
         self._thread = LoopThread("fault-proxy")
         self._port = self._thread.run(self._start(tls))
         return self

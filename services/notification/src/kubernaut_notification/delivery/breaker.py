@@ -64,7 +64,7 @@ class CircuitBreaker:
         """Seconds until an open breaker lets probes through, 0 if it lets calls through now."""
         if self._opened is None:
             return 0.0
-        return max(0.0, self._opened + self._settings.open_for - self._monotonic())
+        return max(0.0, self._settings.open_for - (self._monotonic() - self._opened))
 
     @property
     def term(self) -> int:

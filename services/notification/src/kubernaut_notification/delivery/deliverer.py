@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.delivery.announcement import Announced
-from kubernaut_notification.delivery.channel import DeliveryError, PermanentError
+from kubernaut_notification.delivery.channel import DeliveryError, PermanentError, RetryableError
+from kubernaut_notification.delivery.http import OUTCOME_UNKNOWN
 from kubernaut_notification.delivery.message import Message, prepare
 from kubernaut_notification.delivery.registry import ChannelRegistry
 from kubernaut_notification.delivery.result import Attempt
@@ -41,21 +43,25 @@ class Deliverer:
         nr: NotificationRequest,
         announced: Iterable[Announced],
         *,
-        allowed: Callable[[], bool] = lambda: True,
+        enter: Callable[[Announced], Awaitable[bool]] | None = None,
+        allowed: Callable[[Announced], bool] = lambda entry: True,
         ended: Callable[[Attempt], None] = lambda attempt: None,
     ) -> list[Attempt]:
         """Make the `announced` attempts of `nr`, each once, and return their results in the same order.
 
-        `nr` is the stored object; what channels get is an enriched and redacted copy. `allowed` is asked right before
-        each call; an attempt that it forbids is not made and has no result. `ended` is told of each attempt at once,
-        while others may still be under way. Raises nothing but cancellation.
+        `nr` is the stored object; what channels get is an enriched and redacted copy. `enter` may wait until
+        the receiver is free, `allowed` is asked right before the call; an attempt that either forbids is not made and
+        has no result. `ended` is told of each attempt at once, while others may still be under way. Raises nothing but
+        cancellation.
         """
         copy = prepare(nr)
         gate = asyncio.Semaphore(self._concurrent)
 
         async def one(entry: Announced) -> Attempt | None:
+            if enter is not None and not await enter(entry):
+                return None
             async with gate:
-                if not allowed():
+                if not allowed(entry):
                     return None
                 attempt = await self.attempt(Message(copy, entry.channel, entry.attempt, entry.due))
             ended(attempt)
@@ -75,13 +81,21 @@ class Deliverer:
             await self._registry.channel(message.channel).deliver(message)
         except DeliveryError as error:
             failure = error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            # Not we: something that the channel awaited was cancelled. The other channels' results are not lost for it.
+            failure = RetryableError(
+                "the call was cut off" + OUTCOME_UNKNOWN, reason="unexpected", outcome_unknown=True
+            )
         except Exception as error:  # noqa: BLE001 - a broken channel must not stop the queue
             kind = type(error).__name__
             log.error("channel raised an unexpected %s", kind, extra={"channel": message.channel})
             failure = PermanentError(f"unexpected {kind} in channel {message.channel}", reason="unexpected")
-        duration = max(0.0, self._clock.monotonic() - begin)
+        end = self._clock.monotonic()
+        duration = max(0.0, end - begin)
         # The wall clock may be set back meanwhile; an attempt never ends before it starts.
         ended = max(started, self._clock.now())
-        if failure is None:
-            return Attempt.success(message.channel, message.attempt, started, ended, duration)
-        return Attempt.failure(message.channel, message.attempt, started, ended, duration, failure)
+        about = (message.channel, message.attempt, started, ended, duration)
+        attempt = Attempt.success(*about) if failure is None else Attempt.failure(*about, failure)
+        return replace(attempt, clock=end)

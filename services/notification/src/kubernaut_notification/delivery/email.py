@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -43,8 +42,6 @@ from kubernaut_notification.delivery.mime import mail, parse_addresses
 IMPLICIT_TLS_PORT = 465
 DEFAULT_PORT = 587
 """Port of a smarthost that is given without one: submission."""
-
-_QUIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class EmailChannel:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             failure = conversation.failed(error, self._timeout)
         finally:
-            await _leave(client, polite=conversation.accepted)
+            _leave(client, polite=conversation.accepted)
         if failure is not None:
             raise failure
 
@@ -248,10 +245,8 @@ def _parsed(parse: Callable[[], T], key: str, what: str) -> T:
     )
 
 
-async def _leave(client: SMTP, *, polite: bool) -> None:
-    """End the connection; a mail that was taken stays taken, whatever happens to the goodbye."""
-    if polite:
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            async with asyncio.timeout(_QUIT_SECONDS):
-                await client.quit()
+def _leave(client: SMTP, *, polite: bool) -> None:
+    """End the connection; the goodbye waits for no answer, in which time a cancellation could lose a taken mail."""
+    if polite and isinstance(client.transport, asyncio.WriteTransport):
+        client.transport.write(b"QUIT\r\n")
     client.close()

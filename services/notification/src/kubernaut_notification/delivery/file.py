@@ -3,6 +3,10 @@
 The name carries the time at which the attempt was *announced*, not the time at which it runs. An attempt that is made
 again after a crash thus overwrites its own file: the receiver of this channel never sees a notification twice. Content
 goes to a temporary name, is flushed to the disk and renamed into place; the folder is flushed too.
+
+A disk that hangs (NFS whose server is away) holds up nobody else: writes have threads of their own, and after
+`PATIENCE` seconds the attempt fails and is tried again. The write itself is never abandoned half-way; when the disk
+comes back, both files may appear.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,10 @@ from kubernaut_notification.delivery.text import encodable
 
 REASON = "file"
 
+PATIENCE = 60.0
+"""Seconds that an attempt waits for the disk."""
+
+_THREADS = 4
 _MAX_FILE_NAME = 255
 _OVERHEAD = "notification-" + ".tmp"
 
@@ -48,8 +57,17 @@ class FileChannel:
     and content that cannot be written as text are permanent.
     """
 
-    def __init__(self, output_dir: Path, file_format: str = "json", *, timezone: tzinfo | None = None) -> None:
+    def __init__(
+        self,
+        output_dir: Path,
+        file_format: str = "json",
+        *,
+        timezone: tzinfo | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         self._dir = output_dir
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(_THREADS, "file-channel")  # not asyncio's, which resolves host names
         self._format = file_format
         self._timezone = timezone
 
@@ -72,7 +90,16 @@ class FileChannel:
             raise PermanentError(f"failed to marshal notification: {type(error).__name__}", reason=REASON) from None
         path = self.path_for(message.nr.metadata.name, message.due)
         # Shielded by its own thread: a cancelled pass leaves a whole file or none.
-        await asyncio.to_thread(write_whole, path, text)
+        try:
+            async with asyncio.timeout(self._patience):
+                await asyncio.get_running_loop().run_in_executor(self._threads, write_whole, path, text)
+        except TimeoutError:
+            raise RetryableError(
+                f"failed to write temporary file: the disk does not answer within {self._patience:g} s; "
+                "the file may appear all the same",
+                reason=REASON,
+                outcome_unknown=True,
+            ) from None
 
 
 def _shortened(name: str, limit: int) -> str:

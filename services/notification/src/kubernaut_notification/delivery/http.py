@@ -4,9 +4,15 @@
 |---|---|
 | 200..299, whatever the body | success |
 | 429, 500..599 | retryable; Retry-After (seconds or date) is passed on |
+| 307, 308 | followed; see below |
 | any other status | permanent |
 | a certificate or TLS handshake that fails | permanent |
 | no connection, connection lost, no answer in time | retryable; where the request may have arrived, the text says so |
+
+A redirect that keeps the message (307, 308) is followed `MAX_REDIRECTS` times: on the same server, or to https on
+another if nothing that is sent proves who we are. The others (301, 302, 303) ask for a GET without the message; the
+page behind them may well answer 200, so following one would count a lost message as delivered. They are permanent
+errors that ask to correct the URL, and show neither it nor where it leads.
 
 The URL is a credential, and so is what a channel puts into headers or body to prove who it is. No error text is taken
 from an exception that might quote one, and no exception is chained to another; what the receiver answers is searched
@@ -16,24 +22,35 @@ for the secrets and the URL's parts before it is kept.
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from kubernaut_notification.delivery.channel import DeliveryError, PermanentError, RetryableError
 from kubernaut_notification.delivery.credentials import Secret
 from kubernaut_notification.delivery.payload import to_json
+from kubernaut_notification.delivery.proxies import proxy_for
 from kubernaut_notification.delivery.redaction import redact, without_secrets
 from kubernaut_notification.delivery.text import cut, one_line
 
 MAX_BODY = 512
 """Code points of a receiver's answer that are kept in an error text."""
+
+MAX_REDIRECTS = 5
+"""Redirects that one call follows."""
+
+_KEEPING, _LOSING = (307, 308), (301, 302, 303)
+_CONNECT_SHARE = 0.75
+"""Part of a call's time in which it must be connected: what ends by this was surely not delivered."""
 
 _READ_BODY = 4096
 OUTCOME_UNKNOWN = "; the receiver may have the message all the same"
@@ -59,7 +76,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())
@@ -85,12 +102,14 @@ def label(name: str) -> str:
 
 
 def url_secrets(url: str) -> list[str]:
-    """Return what must not be shown of `url`: itself, path, query, password, and every longer part of them."""
+    """Return what must not be shown of `url`: itself, path, query, user info, and every longer part of them."""
     parts = urlsplit(url)
     pieces = [
         piece for piece in re.split(r"[/?&=#]", f"{parts.path}?{parts.query}#{parts.fragment}") if len(piece) >= 6
     ]
-    whole = [url, parts.path if len(parts.path) > 1 else "", parts.query, parts.password or ""]
+    whole = [url, parts.path if len(parts.path) > 1 else "", parts.query, parts.password or parts.username or ""]
+    if parts.username or parts.password:
+        whole.append(_basic(unquote(parts.username or ""), unquote(parts.password or "")))
     return [text for text in (*whole, *pieces) if text]
 
 
@@ -123,22 +142,53 @@ class HttpPoster:
         `secrets` are further texts beside the URL that the receiver knows and no error may show. Raises
         `RetryableError` or `PermanentError` as the table in the module's docstring says.
         """
-        failure: DeliveryError
+        failure: DeliveryError | None
         try:
-            async with self._session.post(
-                url,
-                data=to_json(payload),
-                headers={"Content-Type": "application/json", **(headers or {})},
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-            ) as response:
-                if 200 <= response.status < 300:
-                    return
-                failure = await self._refused(response, [*secrets, *url_secrets(url)])
+            failure = await self._send(url, to_json(payload), dict(headers or {}), list(secrets))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = self._failed(error)
-        raise failure
+        if failure is not None:
+            raise failure
+
+    async def _send(self, url: str, body: bytes, headers: dict[str, str], secrets: list[str]) -> DeliveryError | None:
+        """POST, and POST again where a redirect leads that may be followed; None if it was accepted."""
+        address = URL(url)
+        if address.user or address.password:
+            headers["Authorization"] = f"Basic {_basic(address.user or '', address.password or '')}"
+            address = address.with_user(None)
+        proves = bool(secrets) or "Authorization" in headers
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        for _ in range(MAX_REDIRECTS + 1):
+            async with self._session.post(
+                address,
+                data=body,
+                headers={"Content-Type": "application/json", **headers},
+                timeout=aiohttp.ClientTimeout(
+                    total=max(0.001, deadline - loop.time()), connect=_CONNECT_SHARE * self._timeout
+                ),
+                allow_redirects=False,
+                proxy=proxy_for(address),
+            ) as response:
+                if 200 <= response.status < 300:
+                    return None
+                if response.status not in _KEEPING:
+                    return await self._refused(response, [*secrets, *url_secrets(url)])
+                target = _target(address, response.headers.get("Location"))
+                if target is None:
+                    return self._misled(response.status, "to where a message must not go")
+                if proves and target.origin() != address.origin():
+                    return self._misled(response.status, "to another server, which must not see the credential")
+                address = target
+        return RetryableError(f"{self._label} request failed: too many redirects", reason="redirects")
+
+    def _misled(self, status: int, where: str) -> PermanentError:
+        text = f"{self._label} returned {status} (permanent failure): it redirects {where}; correct the URL"
+        return PermanentError(text, reason="redirects")
 
     async def _refused(self, response: aiohttp.ClientResponse, secrets: Iterable[str]) -> DeliveryError:
+        if response.status in _LOSING:
+            return self._misled(response.status, "to a page and drops the message")
         body = await _answer(response, secrets)
         if response.status == 429 or 500 <= response.status < 600:
             return RetryableError(
@@ -160,6 +210,20 @@ class HttpPoster:
             reason=reason,
             outcome_unknown=arrived,
         )
+
+
+def _basic(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _target(address: URL, location: str | None) -> URL | None:
+    """Return where `location` leads from `address`, without a user; None if that is no place to follow to."""
+    try:
+        target = address.join(URL(location or "")).with_user(None)
+        followed = target.scheme == "https" or target.origin() == address.origin()
+    except ValueError:
+        return None
+    return target if location and followed and target.host else None
 
 
 async def _answer(response: aiohttp.ClientResponse, secrets: Iterable[str]) -> str:
@@ -204,7 +268,10 @@ def _transport_problem(error: Exception, timeout: float) -> tuple[str, str, bool
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "host name could not be resolved", "connection", False
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}", "connection", False
-    if isinstance(error, aiohttp.TooManyRedirects):
-        return "too many redirects", "redirects", False
+        number = error.os_error.errno or 0
+        # The exception's own text names the address.
+        cause = os.strerror(number) if number > 0 else type(error.os_error).__name__
+        return f"cannot connect: {cause}", "connection", False
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy does not connect: it answers {error.status}", "proxy", False
     return "connection lost before an answer was read", "connection", True

@@ -116,6 +116,7 @@ class Decision:
 
     `phase` is the phase to be in; with an unchanged phase `reason` and `message` are empty, because the stored ones
     stay. `announced` is what to announce with the write, `next_due` when the next pass runs; both empty at the end.
+    `backoff` are the seconds that a message about retries names: from the end of an attempt to the earliest retry.
     """
 
     phase: str
@@ -124,6 +125,7 @@ class Decision:
     message: str = ""
     announced: tuple[Announced, ...] = ()
     next_due: datetime | None = None
+    backoff: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +239,11 @@ def decide(
     made = {result.channel: result for result in results}
     states = (_after(state, made.get(state.channel), plan, random) for state in plan.channels)
     after = replace(plan, channels=tuple(_not_before(state, not_before or {}) for state in states))
-    target, reason, message = _judge(after, phase, made)
+    backoff = _shortest_wait(after, made)
+    target, reason, message = _judge(after, phase, backoff)
     if target == phase:
         return Decision(phase, False, announced=after.announced, next_due=after.next_due)
-    return Decision(target, True, reason, message, after.announced, after.next_due)
+    return Decision(target, True, reason, message, after.announced, after.next_due, backoff)
 
 
 def _after(state: ChannelState, result: Attempt | None, plan: Plan, random: Callable[[], float]) -> ChannelState:
@@ -269,7 +272,7 @@ def _not_before(state: ChannelState, not_before: Mapping[str, datetime]) -> Chan
     return replace(state, due=max(state.due, not_before[state.channel]))
 
 
-def _judge(plan: Plan, phase: str, made: Mapping[str, Attempt]) -> tuple[str, str, str]:
+def _judge(plan: Plan, phase: str, backoff: float) -> tuple[str, str, str]:
     """Return phase, reason and message. The order of the questions is the contract."""
     total, successes = len(plan.channels), plan.successes
     if not total:
@@ -288,8 +291,9 @@ def _judge(plan: Plan, phase: str, made: Mapping[str, Attempt]) -> tuple[str, st
     failing = any(state.used and not state.succeeded for state in plan.channels)
     if successes and failing:
         # The count includes this pass; the live controller shows the one before it, so its first reads 0.
-        wait = go_duration(_shortest_wait(plan, made))
-        text = f"Delivered to {successes}/{total} channel(s), retrying failed channels with backoff {wait}"
+        text = (
+            f"Delivered to {successes}/{total} channel(s), retrying failed channels with backoff {go_duration(backoff)}"
+        )
         return RETRYING, REASON_RETRYING, text
     return phase, "", ""
 

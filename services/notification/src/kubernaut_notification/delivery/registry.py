@@ -79,11 +79,14 @@ class ChannelRegistry:
 
 
 def http_session() -> aiohttp.ClientSession:
-    """Return the session that all HTTP channels share: system certificates, proxies from the environment, no cookies.
+    """Return the session that all HTTP channels share: system certificates, no cookies.
 
-    The caller closes it.
+    It trusts nothing of the environment: aiohttp would take passwords from a `.netrc`, too. Proxies are the poster's.
+    How many calls are under way each receiver's lane bounds; a bound for all together would let some slow receivers
+    take the connections of the others. The caller closes it.
     """
-    return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
+    connector = aiohttp.TCPConnector(limit=0)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _builders(credentials: CredentialStore, session: aiohttp.ClientSession, timeout: float) -> dict[str, Builder]:

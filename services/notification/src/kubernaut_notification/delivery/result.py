@@ -49,7 +49,8 @@ class Attempt:
     """One call to one channel, finished.
 
     `attempt` counts from 1 per channel; `started` and `ended` are aware wall-clock times; `duration` is measured in
-    seconds on the monotonic clock; `error` is the recorded text, empty on success; `reason` is its word for metrics.
+    seconds on the monotonic clock, which read `clock` at the end; `error` is the recorded text, empty on success;
+    `reason` is its word for metrics.
     """
 
     channel: str
@@ -63,6 +64,7 @@ class Attempt:
     permanent: bool = False
     reason: str = ""
     outcome_unknown: bool = False
+    clock: float | None = None
 
     @classmethod
     def success(cls, channel: str, attempt: int, started: datetime, ended: datetime, duration: float) -> Attempt:

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from kubernaut_notification.delivery.text import encodable
 from kubernaut_notification.routing.patterns import Pattern
 from kubernaut_runtime.config import ConfigError
 from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
@@ -199,7 +200,10 @@ def load_routing(text: str, source: str) -> RoutingConfig:
     regular expressions, HTTP channels without a credentialRef.
     """
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = _without_null(yaml.load(text, Loader=_Loader))
+    except RecursionError:
+        deep = "it is nested too deeply, or an anchor contains itself"
+        raise RoutingError([f"cannot load routing file {source}: {deep}; write it flat"]) from None
     except yaml.YAMLError as error:
         raise RoutingError([f"cannot load routing file {source}: {yaml_problem(error)}; correct the YAML"]) from None
     if not isinstance(data, dict):
@@ -208,7 +212,7 @@ def load_routing(text: str, source: str) -> RoutingConfig:
     config: RoutingConfig | None = None
     if not problems:
         try:
-            config = RoutingConfig.model_validate(_without_null(data))
+            config = RoutingConfig.model_validate(data)
         except ValidationError as error:
             problems = [_describe(item) for item in error.errors(include_url=False, include_input=False)]
     if config is not None:
@@ -249,6 +253,8 @@ def _problems(config: RoutingConfig) -> Iterator[str]:
         where = f"receivers[{index}]"
         if not receiver.name:
             yield f"{where}.name is empty; give the receiver a name"
+        elif encodable(receiver.name) != receiver.name:
+            yield f"{where}.name holds half a surrogate pair, which no status can; correct the escape"
         kinds: dict[str, tuple[SlackConfig | PagerDutyConfig | TeamsConfig, ...]] = {
             "slackConfigs": receiver.slack_configs,
             "pagerdutyConfigs": receiver.pagerduty_configs,
@@ -260,8 +266,21 @@ def _problems(config: RoutingConfig) -> Iterator[str]:
                     yield f"{where}.{kind}[{number}].credentialRef is empty; name a file in the credentials folder"
         yield from _mail_problems(receiver, where)
         yield from _webhook_problems(receiver, where)
+    yield from _key_problems(config)
     names = {receiver.name for receiver in config.receivers}
     yield from _route_problems(config.route, "route", names)
+
+
+def _key_problems(config: RoutingConfig) -> Iterator[str]:
+    """Receiver `a:0` and the first of several entries of `a` have one key: one would get the other's messages."""
+    receivers = {receiver.name: receiver for receiver in config.receivers}
+    for name, receiver in receivers.items():
+        for kind in ("slack", "pagerduty", "teams", "email", "webhook"):
+            entries = getattr(receiver, f"{kind}_configs")
+            for number in range(len(entries) if len(entries) > 1 else 0):
+                other = receivers.get(f"{name}:{number}")
+                if other is not None and len(getattr(other, f"{kind}_configs")) == 1:
+                    yield f"receivers {name!r} and {other.name!r} both make channel {kind}:{other.name}; rename one"
 
 
 def _mail_problems(receiver: Receiver, where: str) -> Iterator[str]:
