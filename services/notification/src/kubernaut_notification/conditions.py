@@ -22,9 +22,9 @@ from kubernaut_api import Condition
 from kubernaut_api.meta import MAX_CONDITION_MESSAGE
 from kubernaut_notification.delivery.announcement import Announced, format_announcement, parse_announcement
 from kubernaut_notification.delivery.redaction import redact
-from kubernaut_notification.delivery.text import cut, one_line
 from kubernaut_notification.phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT, TERMINAL
 from kubernaut_notification.routing.router import Resolution
+from kubernaut_runtime.text import cut, one_line
 from kubernaut_status import merge_conditions, new_condition
 
 ROUTING_RESOLVED = "RoutingResolved"

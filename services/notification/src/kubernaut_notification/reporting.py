@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from kubernaut_api import NotificationRequest
 from kubernaut_runtime import EventRecorder
+from kubernaut_runtime.text import cut
 from kubernaut_status import Object
 
 from .audit import AuditTrail
@@ -17,7 +18,6 @@ from .delivery.announcement import Announced
 from .delivery.lanes import channel_type
 from .delivery.plan import MESSAGE_FAILED, go_duration
 from .delivery.result import Attempt
-from .delivery.text import cut
 from .metrics import NotificationMetrics
 from .phases import FAILED, PARTIALLY_SENT, RETRYING, SENDING, SENT, TERMINAL
 

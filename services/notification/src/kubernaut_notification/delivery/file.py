@@ -26,7 +26,7 @@ import yaml
 
 from kubernaut_notification.delivery.channel import PermanentError, RetryableError
 from kubernaut_notification.delivery.message import Message
-from kubernaut_notification.delivery.text import encodable
+from kubernaut_runtime.text import encodable
 
 REASON = "file"
 

@@ -40,7 +40,7 @@ from kubernaut_notification.delivery.credentials import Secret
 from kubernaut_notification.delivery.payload import to_json
 from kubernaut_notification.delivery.proxies import proxy_for
 from kubernaut_notification.delivery.redaction import redact, without_secrets
-from kubernaut_notification.delivery.text import cut, one_line
+from kubernaut_runtime.text import cut, one_line
 
 MAX_BODY = 512
 """Code points of a receiver's answer that are kept in an error text."""

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kubernaut_notification.delivery.message import Message, flat_metadata
-from kubernaut_notification.delivery.text import encodable
 from kubernaut_runtime.clock import format_time
+from kubernaut_runtime.text import encodable
 
 TEXT_FORMAT = "text"
 

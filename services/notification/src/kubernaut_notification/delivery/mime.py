@@ -17,7 +17,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 from kubernaut_notification.delivery.message import Message
-from kubernaut_notification.delivery.text import encodable, one_line
+from kubernaut_runtime.text import encodable, one_line
 
 SUBJECT_LIMIT = 900
 """Code points of a subject that are sent; RFC 5322 allows 998 octets in a line, folding needs some."""

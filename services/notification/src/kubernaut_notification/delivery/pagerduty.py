@@ -25,7 +25,7 @@ from kubernaut_notification.delivery.credentials import Secret
 from kubernaut_notification.delivery.http import HttpPoster, is_webhook_url
 from kubernaut_notification.delivery.message import Message, chat_command
 from kubernaut_notification.delivery.payload import json_size, shortened, to_json
-from kubernaut_notification.delivery.text import cut, one_line
+from kubernaut_runtime.text import cut, one_line
 
 EVENTS_URL = "https://events.pagerduty.com/v2/enqueue"
 SEVERITIES = ("critical", "error", "warning", "info")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kubernaut_notification.delivery.text import encodable
+from kubernaut_runtime.text import encodable
 
 
 def to_json(payload: Any) -> bytes:

@@ -18,8 +18,8 @@ from typing import Any, Literal, NamedTuple
 
 from kubernaut_api import DeliveryAttempt
 from kubernaut_notification.delivery.channel import DeliveryError, RetryableError
-from kubernaut_notification.delivery.text import cut, one_line
 from kubernaut_runtime.clock import format_time
+from kubernaut_runtime.text import cut, one_line
 
 SUCCESS: Literal["success"] = "success"
 FAILED: Literal["failed"] = "failed"

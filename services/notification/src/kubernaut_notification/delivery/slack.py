@@ -17,7 +17,7 @@ from kubernaut_notification.delivery.credentials import Secret
 from kubernaut_notification.delivery.http import HttpPoster, webhook_url
 from kubernaut_notification.delivery.message import Message
 from kubernaut_notification.delivery.mrkdwn import to_mrkdwn
-from kubernaut_notification.delivery.text import ELLIPSIS, encodable
+from kubernaut_runtime.text import ELLIPSIS, encodable
 
 HEADER_LIMIT = 150
 SECTION_LIMIT = 3000

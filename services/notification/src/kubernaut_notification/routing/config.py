@@ -18,9 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from kubernaut_notification.delivery.text import encodable
 from kubernaut_notification.routing.patterns import Pattern
 from kubernaut_runtime.config import ConfigError
+from kubernaut_runtime.text import encodable
 from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
 
 
