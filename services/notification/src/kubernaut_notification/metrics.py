@@ -18,10 +18,10 @@ from prometheus_client.registry import Collector
 from kubernaut_api import NotificationRequest
 from kubernaut_notification.delivery.lanes import is_remote
 from kubernaut_notification.delivery.result import Attempt
-from kubernaut_notification.phases import PENDING, TERMINAL, TRANSITIONS
+from kubernaut_notification.phases import TERMINAL, TRANSITIONS
+from kubernaut_runtime import Lifecycle
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-TERMINAL_BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 HEALTH_WINDOW = 20
 """Attempts per channel that its health score looks back on."""
 
@@ -35,10 +35,14 @@ class NotificationMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._now = now
         self._registry = registry
-        self._active = Gauge(
-            f"{_PREFIX}_reconciler_active", "Notifications that are in this phase now.", ["phase"], registry=registry
+        self._lifecycle = Lifecycle(
+            _PREFIX,
+            "Notifications",
+            phases=[phase for phase in TRANSITIONS if phase],
+            terminal=TERMINAL,
+            registry=registry,
+            now=now,
         )
         self._attempts = Counter(
             f"{_PREFIX}_delivery_attempts", "Attempts made, by outcome.", ["channel", "status"], registry=registry
@@ -68,26 +72,7 @@ class NotificationMetrics:
             ["channel"],
             registry=registry,
         )
-        self._terminal = Histogram(
-            f"{_PREFIX}_time_to_terminal_seconds",
-            "Time from a notification's creation to its end, by the phase it ended in.",
-            ["phase"],
-            buckets=TERMINAL_BUCKETS,
-            registry=registry,
-        )
-        for phase in sorted(TERMINAL):
-            self._terminal.labels(phase)  # from 0 on, so that the first one is seen as an increase
-        self._unfinished: dict[str, datetime] = {}
-        oldest = Gauge(
-            f"{_PREFIX}_oldest_unfinished_seconds",
-            "Age of the oldest notification that has not ended; 0 if all have.",
-            registry=registry,
-        )
-        oldest.set_function(self.oldest_unfinished)
         self._recent: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=HEALTH_WINDOW))
-        self._phases: dict[str, str] = {}
-        self._counts: dict[str, int] = {phase: 0 for phase in TRANSITIONS if phase}
-        self._active.labels(PENDING).set(0)
 
     def attempt(self, attempt: Attempt) -> None:
         """Count one finished attempt."""
@@ -124,41 +109,15 @@ class NotificationMetrics:
 
     def seen(self, nr: NotificationRequest) -> None:
         """Note the phase that an object is in now; each object counts in one phase."""
-        uid, created = nr.metadata.uid, nr.metadata.creation_timestamp
-        self._move(uid, nr.status.phase)
-        if created is not None and nr.status.phase not in TERMINAL:
-            self._unfinished[uid] = created
-        else:
-            self._unfinished.pop(uid, None)
+        self._lifecycle.seen(nr.metadata.uid, nr.status.phase, nr.metadata.creation_timestamp)
 
     def ended(self, nr: NotificationRequest, phase: str) -> None:
         """Count one notification that has just ended in `phase`, and how long it took."""
-        if nr.metadata.creation_timestamp is not None:
-            self._terminal.labels(phase).observe(self._age(nr.metadata.creation_timestamp))
-
-    def oldest_unfinished(self) -> float:
-        """Return the age in seconds of the oldest notification that has not ended, 0.0 if all have. From any thread."""
-        created = list(self._unfinished.values())  # in one step: the loop's thread may change it meanwhile
-        return self._age(min(created)) if created else 0.0
+        self._lifecycle.ended(phase, nr.metadata.creation_timestamp)
 
     def gone(self, uid: str) -> None:
         """Note that an object was deleted."""
-        self._move(uid, "")
-        self._unfinished.pop(uid, None)
-
-    def _age(self, created: datetime) -> float:
-        return max(0.0, (self._now() - created).total_seconds())
-
-    def _move(self, uid: str, phase: str) -> None:
-        before = self._phases.pop(uid, "")
-        if phase:
-            self._phases[uid] = phase
-        if before == phase:
-            return
-        for name, step in ((before, -1), (phase, 1)):
-            if name:
-                self._counts[name] = self._counts.get(name, 0) + step
-                self._active.labels(name).set(self._counts[name])
+        self._lifecycle.gone(uid)
 
 
 class _ByType(Collector):
