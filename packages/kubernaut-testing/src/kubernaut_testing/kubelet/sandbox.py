@@ -73,7 +73,8 @@ class Recipe:
         """bubblewrap's options."""
         words = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
         words += ["--uid", str(self.uid), "--gid", str(self.gid), "--hostname", self.hostname]
-        words += ["--as-pid-1", "--die-with-parent", "--new-session"]
+        # In the process group of its owner's guard, not in a session of its own: it goes with the group, however early.
+        words += ["--as-pid-1", "--die-with-parent"]
         words += _base()
         words += ["--perms", "1777", "--dir", "/tmp"]  # noqa: S108 - the container's
         for bind in self.binds:
