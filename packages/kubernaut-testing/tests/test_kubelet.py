@@ -195,9 +195,11 @@ def test_init_containers_run_in_order_before_the_rest(pods: Pods) -> None:
     volumes = [{"name": "shared", "emptyDir": {}}]
     rest: dict[str, Any] = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 5}
     pods.create("ordered", pod={"initContainers": init, "containers": [main], "volumes": volumes, **rest})
-    eventually(lambda: pods.get("ordered")["status"]["phase"] == "Succeeded", timeout=15)
+    eventually(lambda: pods.get("ordered")["status"]["phase"] == "Succeeded", timeout=30)
     status = pods.get("ordered")["status"]
-    assert [item["state"]["terminated"]["exitCode"] for item in status["initContainerStatuses"]] == [0, 0, 0]
+    codes = {item["name"]: item["state"]["terminated"]["exitCode"] for item in status["initContainerStatuses"]}
+    assert (codes["one"], codes["two"]) == (0, 0)
+    assert codes["beside"] in (0, 137)  # told to stop before or after it was ready for that
 
     failing = {"name": "one", "image": "python", "args": ["raise SystemExit(4)"]}
     pods.create("broken", pod={"initContainers": [failing], "containers": [main], "volumes": volumes, **rest})
