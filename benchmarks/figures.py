@@ -21,6 +21,11 @@ class Figure:
     decimals: int
     source: Source
 
+    @property
+    def counted(self) -> bool:
+        """Whether it is a number of things, which no busy machine changes."""
+        return not self.unit and self.source != "machine"
+
 
 FIGURES = (
     Figure("patches", "status PATCHes", "", 0, "audit log"),
