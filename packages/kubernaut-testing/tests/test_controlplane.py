@@ -17,6 +17,7 @@ import yaml
 
 from kubernaut_testing import ControlPlane
 from kubernaut_testing.controlplane import ControlPlaneError
+from kubernaut_testing.process import runs
 from kubernaut_testing.rest import AdminClient, ApiError
 from kubernaut_testing.waiting import eventually
 
@@ -171,18 +172,11 @@ def test_a_killed_owner_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     owner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     folder, *pids = owner.stdout.readline().split()
-    assert all(_alive(int(pid)) for pid in pids)
+    assert all(runs(int(pid)) for pid in pids)
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
-    eventually(lambda: not any(_alive(int(pid)) for pid in pids), timeout=10)
+    eventually(lambda: not any(runs(int(pid)) for pid in pids), timeout=10)
     eventually(lambda: not Path(folder).exists(), timeout=10)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_the_command_prints_a_kubeconfig_waits_and_cleans_up(tmp_path: Path) -> None:

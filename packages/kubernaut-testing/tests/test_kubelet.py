@@ -18,6 +18,7 @@ import pytest
 from kubernaut_testing import FaultProxy, Rule, eventually, stays
 from kubernaut_testing.cluster import Cluster
 from kubernaut_testing.kubelet import Settings
+from kubernaut_testing.process import runs
 from kubernaut_testing.proxy import Status
 
 from .tiny_pods import Pods
@@ -352,14 +353,6 @@ def test_services_over_pods_make_no_trouble(cluster: Cluster, pods: Pods) -> Non
     assert pods.events("tiny") == []
 
 
-def alive(number: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has fetched yet does not."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 def test_no_container_survives_a_kubelet_that_is_killed(cluster: Cluster, pods: Pods, tmp_path: Path) -> None:
     program = """
         import sys, time
@@ -387,9 +380,9 @@ def test_no_container_survives_a_kubelet_that_is_killed(cluster: Cluster, pods: 
         owner.stdin.flush()
         pods.create("orphan", image="deaf", pod={"nodeName": "doomed"})
         number = int(owner.stdout.readline())
-        assert alive(number)
+        assert runs(number)
         owner.kill()
-        eventually(lambda: not alive(number), timeout=10)
+        eventually(lambda: not runs(number), timeout=10)
     finally:
         owner.kill()
         owner.communicate()

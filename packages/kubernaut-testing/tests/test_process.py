@@ -12,7 +12,7 @@ import pytest
 
 from kubernaut_testing import OperatorProcess, WebhookReceiver, eventually
 from kubernaut_testing.children import Children
-from kubernaut_testing.process import usage_of
+from kubernaut_testing.process import runs, usage_of
 
 
 def python(code: str, **options: object) -> OperatorProcess:
@@ -93,12 +93,5 @@ def test_what_a_process_leaves_behind_ends_with_the_folder() -> None:
         child = children.spawn("parent", [sys.executable, "-c", code])
         orphan = int(eventually(child.log.read_text))
         child.kill()
-        assert _lives(orphan)
-    eventually(lambda: not _lives(orphan))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        assert runs(orphan)
+    eventually(lambda: not runs(orphan))

@@ -14,7 +14,7 @@ from typing import Any, Self
 from kubernaut_testing.children import Child, Children
 from kubernaut_testing.waiting import eventually
 
-__all__ = ["OperatorProcess", "Usage", "usage_of"]
+__all__ = ["OperatorProcess", "Usage", "runs", "usage_of"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,14 @@ class Usage:
     system: float
     rss: int
     peak: int
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has fetched yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def usage_of(pid: int) -> Usage:
