@@ -52,12 +52,14 @@ class ClassifierSection(ConfigModel):
     """`classifier`: where the policy is. `hot_reload_interval` is accepted and without effect.
 
     `rego_config_map_name` is told to users only: the ConfigMap is mounted at `policy_dir`, and its key is the file.
-    `max_attempts` is for a policy that gives no answer in time, or whose process dies.
+    `max_attempts` is for a policy that gives no answer in time, or whose process dies. `engine` evaluates it; an
+    engine other than the default has to be installed.
     """
 
     rego_config_map_name: NonEmptyText = "signalprocessing-policy"
     rego_config_map_key: NonEmptyText = "policy.rego"
     policy_dir: Path = DEFAULT_POLICY_DIR
+    engine: Literal["regopy", "regorus"] = "regopy"
     hot_reload_interval: PositiveDuration = 30.0
     max_attempts: int = Field(default=3, ge=1, le=100)
 

@@ -70,6 +70,7 @@ def test_the_policy_can_lie_elsewhere() -> None:
         ("enrichment: {timeout: 0s}", "enrichment.timeout"),
         ("enrichment: {timeout: soon}", "enrichment.timeout"),
         ('classifier: {regoConfigMapName: ""}', "classifier.regoConfigMapName"),
+        ("classifier: {engine: opa}", "classifier.engine"),
         ("classifier: {hotReloadInterval: 0s}", "classifier.hotReloadInterval"),
         ('datastorage: {url: ""}', "datastorage.url"),
         ('datastorage: {healthUrl: ""}', "datastorage.healthUrl"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator
+from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, PolicyUnavailableError
 from kubernaut_runtime import Clock, Runtime, StartError
 from kubernaut_signalprocessing.config import ClassifierSection, SignalProcessingConfig
 
@@ -25,7 +25,7 @@ async def open_policy(runtime: Runtime[SignalProcessingConfig]) -> PolicyEvaluat
     """Return the evaluator with the policy of the config in force; `runtime` follows its file. Raises `StartError`."""
     section = runtime.config.classifier
     path = section.policy_path
-    evaluator = PolicyEvaluator(queries=QUERIES)
+    evaluator = PolicyEvaluator(engine=section.engine, queries=QUERIES)
 
     async def load(content: bytes) -> None:
         await load_policy(evaluator, content, path, runtime.clock)
@@ -60,16 +60,17 @@ def check_policy(config: SignalProcessingConfig) -> list[str]:
     """Return what is wrong with the policy file that `config` names, one line each."""
     section = config.classifier
     try:
-        asyncio.run(_compiled(Policy.from_bytes(section.policy_path.read_bytes(), str(section.policy_path))))
+        policy = Policy.from_bytes(section.policy_path.read_bytes(), str(section.policy_path))
+        asyncio.run(_compiled(policy, section.engine))
     except OSError as error:
         return [_unreadable(section, error)]
-    except PolicyCompileError as error:
+    except (PolicyCompileError, PolicyUnavailableError) as error:
         return [str(error)]
     return []
 
 
-async def _compiled(policy: Policy) -> None:
-    async with PolicyEvaluator(policy, spares=0, queries=QUERIES):
+async def _compiled(policy: Policy, engine: str) -> None:
+    async with PolicyEvaluator(policy, engine=engine, spares=0, queries=QUERIES):
         pass
 
 

@@ -8,8 +8,24 @@ from typing import Any, cast
 
 import pytest
 
-from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, PolicyTimeoutError, Problem
-from kubernaut_signalprocessing.classification.policy_file import LOAD_PAUSE, LOAD_TRIES, load_policy
+from kubernaut_policy import (
+    Policy,
+    PolicyCompileError,
+    PolicyError,
+    PolicyEvaluator,
+    PolicyTimeoutError,
+    Problem,
+    Value,
+)
+from kubernaut_runtime import Runtime
+from kubernaut_signalprocessing.classification.policy_file import (
+    LOAD_PAUSE,
+    LOAD_TRIES,
+    check_policy,
+    load_policy,
+    open_policy,
+)
+from kubernaut_signalprocessing.config import SignalProcessingConfig
 from kubernaut_testing.clock import FakeClock
 
 ROOT = Path(__file__).parents[5]
@@ -61,3 +77,44 @@ def test_the_shipped_policy_is_the_one_that_the_engines_are_compared_on() -> Non
     shipped = ROOT / "services/signalprocessing/src/kubernaut_signalprocessing/policy/default.rego"
     compared = ROOT / "packages/kubernaut-policy/tests/policies/signalprocessing.rego"
     assert shipped.read_bytes() == compared.read_bytes()
+
+
+def config_of(folder: Path, **classifier: str) -> SignalProcessingConfig:
+    return SignalProcessingConfig.model_validate({"classifier": {"policyDir": str(folder), **classifier}})
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "policy.rego").write_text(f"package signalprocessing\n\nimport rego.v1\n\n{text}\n")
+
+
+REMAINDER = 'severity := "info" if input.n % 7 == 0'
+"""A rule that one engine refuses, because it would compute it wrongly, and the other takes."""
+
+
+def test_the_policy_is_checked_by_the_engine_that_the_config_names(tmp_path: Path) -> None:
+    write(tmp_path, REMAINDER)
+    [refused] = check_policy(config_of(tmp_path))
+    assert "use the engine regorus" in refused
+    assert check_policy(config_of(tmp_path, engine="regorus")) == []
+
+
+class Opening:
+    """A runtime as far as a policy is opened with it: loads the file once."""
+
+    def __init__(self, config: SignalProcessingConfig) -> None:
+        self.config, self.clock = config, FakeClock()
+
+    async def watch_file(self, path: Path, load: Any) -> None:
+        await load(path.read_bytes())
+
+    def on_shutdown(self, close: Any, name: str) -> None: ...
+
+
+async def test_the_policy_is_evaluated_by_the_engine_that_the_config_names(tmp_path: Path) -> None:
+    write(tmp_path, REMAINDER)
+    evaluator = await open_policy(cast("Runtime[Any]", Opening(config_of(tmp_path, engine="regorus"))))
+    try:
+        answers = await evaluator.evaluate({"severity": "data.signalprocessing.severity"}, {"n": 2002})
+    finally:
+        await evaluator.close()
+    assert answers["severity"] == Value("info")
