@@ -74,9 +74,11 @@ test-charts: control-plane ## the charts: rendered, checked, installed into a cl
 test-e2e-notification: control-plane ## the Notification operator as a process, end to end
 	$(BIN)/python -m pytest -m "e2e and not faults_full" services/notification
 
-.PHONY: behaviours-notification
+.PHONY: behaviours-notification behaviours-signalprocessing
 behaviours-notification: install ## which tests show which behaviour of the Notification service's catalogue
-	$(BIN)/python tests/behaviours.py services/notification/BEHAVIOURS.md services/notification packages --list
+	$(BIN)/python tests/behaviours.py services/notification --list
+behaviours-signalprocessing: install ## the same of the SignalProcessing service, with weak points
+	$(BIN)/python tests/behaviours.py services/signalprocessing --list
 
 .PHONY: test-observability
 test-observability: control-plane ## alerts by promtool, the dashboard and the metrics' page against a real Prometheus

@@ -13,7 +13,6 @@ depart together, so that a table takes as long as its longest journey.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -30,10 +29,8 @@ from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.receivers import Received, Script, WebhookReceiver
 from kubernaut_testing.waiting import eventually
+from scenarios.budgets import read_budgets
 from scenarios.notification import CONTRACT, PROGRAM, NotificationSite
-
-README = Path(__file__).parents[1] / "services" / "notification" / "README.md"
-_ROW = re.compile(r"^\| (?P<path>[^|]+) \| (?P<patches>\d+) \| (?P<gets>\d+) \| (?P<events>\d+) \|$", re.MULTILINE)
 
 MODES = ("atomic", "sequential")
 """`controller.statusUpdateMode`: one write for a pass, or one for each attempt and one for the rest."""
@@ -59,10 +56,7 @@ class Budget(NamedTuple):
 
 def readme_budgets() -> dict[str, Budget]:
     """The budget table of the service's README: path -> budget in atomic mode."""
-    return {
-        match["path"]: Budget(*(int(match[name]) for name in Budget._fields))
-        for match in _ROW.finditer(README.read_text())
-    }
+    return {path: Budget(*row.values()) for path, row in read_budgets("notification").items()}
 
 
 def short_policy(attempts: int, multiplier: int = 1) -> dict[str, int]:

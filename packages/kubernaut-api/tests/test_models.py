@@ -180,7 +180,7 @@ def test_a_circuit_breaker_appears_only_when_it_was_activated() -> None:
     assert flatten_context(NotificationContext.model_validate(block)) == {"reason": "r"}
 
 
-@pytest.mark.behaviour(71)
+@pytest.mark.behaviour(71, service="notification")
 def test_a_verification_block_always_yields_its_two_booleans() -> None:
     assert flatten_context(NotificationContext.model_validate({"verification": {"assessed": False}})) == {
         "verificationAssessed": "false",

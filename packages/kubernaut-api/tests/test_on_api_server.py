@@ -68,7 +68,7 @@ def test_the_api_server_stores_the_schema_as_it_is_committed(cluster: ControlPla
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.behaviour(16, 17, 21)
+@pytest.mark.behaviour(16, 17, 21, service="notification")
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -99,7 +99,7 @@ def test_an_invalid_spec_is_refused_with_the_fields_name(create: Create, fields:
     assert words in str(caught.value)
 
 
-@pytest.mark.behaviour(18)
+@pytest.mark.behaviour(18, service="notification")
 @pytest.mark.parametrize("change", [{"subject": "other"}, {"body": "other"}, {"extensions": {"a": "b"}}])
 def test_the_spec_cannot_be_changed(
     cluster: ControlPlane, namespace: str, create: Create, change: dict[str, Any]
@@ -110,7 +110,7 @@ def test_the_spec_cannot_be_changed(
     assert cluster.api.get(API, KIND, namespace, "nr")["spec"] == before["spec"]
 
 
-@pytest.mark.behaviour(19)
+@pytest.mark.behaviour(19, service="notification")
 @pytest.mark.parametrize("name", ["Upper", "under_score", "-leading", "trailing-", "blank space", "n" * 254])
 def test_a_name_that_is_no_dns_name_is_refused(create: Create, name: str) -> None:
     with pytest.raises(ApiError) as caught:
@@ -163,12 +163,12 @@ def test_an_invalid_status_is_refused_with_the_fields_name(
 # --- what is taken ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.behaviour(16, 19)
+@pytest.mark.behaviour(16, 19, service="notification")
 def test_the_longest_subject_and_the_longest_name_are_accepted(create: Create) -> None:
     assert create("n" * 63, subject="é" * 500)["spec"]["subject"] == "é" * 500
 
 
-@pytest.mark.behaviour(20)
+@pytest.mark.behaviour(20, service="notification")
 def test_unicode_and_long_bodies_survive(create: Create) -> None:
     body = "🚨 Überlast – 重大\n" * 2000
     assert create(body=body)["spec"]["body"] == body
@@ -181,7 +181,7 @@ ENUMS = {
 }
 
 
-@pytest.mark.behaviour(10, 21)
+@pytest.mark.behaviour(10, 21, service="notification")
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in ENUMS.items() for value in values])
 def test_every_word_of_an_enum_is_stored_as_it_is_written(create: Create, field: str, value: str) -> None:
     assert create(**{field: value})["spec"][field] == value
@@ -204,7 +204,7 @@ def test_an_object_without_a_spec_is_legal(cluster: ControlPlane, namespace: str
     assert NotificationRequest.model_validate(stored).spec.subject == ""
 
 
-@pytest.mark.behaviour(22)
+@pytest.mark.behaviour(22, service="notification")
 def test_an_empty_retry_policy_is_filled_in(create: Create) -> None:
     assert create(retryPolicy={})["spec"]["retryPolicy"] == {
         "maxAttempts": 5,

@@ -108,7 +108,7 @@ async def test_an_audit_file_that_cannot_be_written_ends_the_start(house: House,
         await process.run()
 
 
-@pytest.mark.behaviour(85)
+@pytest.mark.behaviour(85, service="notification")
 async def test_readiness_waits_for_data_storage_and_work_does_not(
     house: House, storage: DataStorage, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
