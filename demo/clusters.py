@@ -27,7 +27,7 @@ from kubernaut_status.aiohttp_client import AiohttpClient
 from kubernaut_status.transport import Request
 from kubernaut_testing import ControlPlane
 from kubernaut_testing.loopthread import LoopThread
-from kubernaut_testing.rest import AdminClient, ApiError
+from kubernaut_testing.rest import ApiError, RestClient
 from kubernaut_testing.serverfiles import write_secret
 
 __all__ = ["Context", "DemoError", "ExistingCluster", "connection_to", "crd_differences", "find_context"]
@@ -98,11 +98,10 @@ def connection_to(plane: ControlPlane) -> Connection:
     return Connection(plane.url, ssl.create_default_context(cafile=str(plane.ca_file)), lambda: plane.admin_token)
 
 
-class ClusterClient(AdminClient):
-    """The administrator's client by a kubeconfig's credentials, whatever they are: tokens, certificates, plugins."""
+class ClusterTransport:
+    """Requests by a kubeconfig's credentials, whatever they are: tokens, certificates, plugins."""
 
-    def __init__(self, connection: Connection) -> None:  # not the parent's: it knows static tokens and CA files only
-        self._paths = {}
+    def __init__(self, connection: Connection) -> None:
         self._thread = LoopThread("cluster")
         self._client: AiohttpClient = connection.client(AGENT)
 
@@ -111,27 +110,15 @@ class ClusterClient(AdminClient):
         self._thread.run(self._client.close())
         self._thread.close()
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        content_type: str = "application/json",
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Send one request; the decoded JSON answer.
-
-        Raises ApiError for a code of 400 or more, TransportError when the server cannot be reached.
-        """
+    def __call__(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Any]:
+        """Send one request; raises TransportError when the server cannot be reached."""
         path, _, query = path.partition("?")
+        content_type = headers.get("Content-Type", "application/json")
         sent = Request(
             method.lower(), method, path, "", body=body, content_type=content_type, query=dict(parse_qsl(query))
         )
         answer = self._thread.run(self._client.send(sent), timeout=60)  # the client's own timeout comes first
-        if answer.code >= 400:
-            raise ApiError(method, path, answer.code, answer.body)
-        return answer.body
+        return answer.code, answer.body
 
 
 class ExistingCluster(ControlPlane):
@@ -146,35 +133,30 @@ class ExistingCluster(ControlPlane):
         self.connection = Connection.from_kubeconfig(context.files, context.name)
         self._folder = folder
         self._files: list[Path] = []
-        self._client: ClusterClient | None = None
+        self._transport: ClusterTransport | None = None
 
     def start(self) -> Self:
         """Connect and ask for the version. Raises DemoError when there is no answer, ApiError when it is a refusal."""
-        self._client = ClusterClient(self.connection)
+        self._transport = ClusterTransport(self.connection)
+        self._api = RestClient(self._transport)
         try:
-            self.version = str(self._client.request("GET", "/version")["gitVersion"])
+            self.version = str(self._api.request("GET", "/version")["gitVersion"])
         except TransportError as error:
             raise DemoError(f"cannot reach {self.context.server} of context {self.context.name}: {error}") from None
         return self
 
     def stop(self) -> None:
         """Disconnect, and remove the kubeconfigs that were written."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        transport, self._transport, self._api = self._transport, None, None
+        if transport is not None:
+            transport.close()
         for path in self._files:
             path.unlink(missing_ok=True)
 
     @property
     def running(self) -> bool:
         """Whether it is connected."""
-        return self._client is not None
-
-    @property
-    def api(self) -> AdminClient:
-        """The administrator's client."""
-        assert self._client is not None, "not connected"
-        return self._client
+        return self._transport is not None
 
     def kubeconfig_for(self, namespace: str, name: str, *, seconds: int = 3600, token_file: Path | None = None) -> Path:
         """A kubeconfig with which a process acts as a ServiceAccount: the context's cluster, the account's token."""
@@ -213,7 +195,7 @@ class ExistingCluster(ControlPlane):
             return []
 
 
-def crd_differences(api: AdminClient) -> list[str] | None:
+def crd_differences(api: RestClient) -> list[str] | None:
     """Where the CRD that is there differs from ours, as paths in its spec; None if there is none. Changes nothing."""
     present = api.find(*_CRD, _name())
     if present is None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.kubelet import Image, LocalKubelet, Settings
-from kubernaut_testing.rest import AdminClient
+from kubernaut_testing.rest import RestClient
 
 __all__ = ["Cluster"]
 
@@ -48,7 +48,7 @@ class Cluster:
         self.control_plane.stop()
 
     @property
-    def api(self) -> AdminClient:
+    def api(self) -> RestClient:
         """The administrator's client."""
         return self.control_plane.api
 

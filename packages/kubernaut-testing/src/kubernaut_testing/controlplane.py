@@ -24,7 +24,7 @@ from kubernaut_testing import binaries, serverfiles
 from kubernaut_testing.children import Child, Children
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.pki import Authority, write_key_pair
-from kubernaut_testing.rest import AdminClient, ApiError
+from kubernaut_testing.rest import AdminClient, ApiError, RestClient
 
 __all__ = ["ControlPlane", "ControlPlaneError"]
 
@@ -66,7 +66,7 @@ class ControlPlane:
         self._start_timeout = start_timeout
         self._children: Children | None = None
         self._servers: dict[str, Child] = {}
-        self._api: AdminClient | None = None
+        self._api: RestClient | None = None
         self._ledger: RequestLedger | None = None
         self._kubeconfigs = 0
         self.admin_token = secrets.token_urlsafe(24)
@@ -153,7 +153,7 @@ class ControlPlane:
         return {name: server.pid for name, server in self._servers.items() if server.running}
 
     @property
-    def api(self) -> AdminClient:
+    def api(self) -> RestClient:
         """The administrator's client."""
         if self._api is None:
             raise ControlPlaneError("cannot talk to the control plane: it is not running")

@@ -13,19 +13,26 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["ADMIN_AGENT", "AdminClient", "ApiError"]
+__all__ = ["ADMIN_AGENT", "AdminClient", "ApiError", "RestClient", "Transport"]
 
 ADMIN_AGENT = "kubernaut-testing/admin"
 """The user agent of every request made here."""
 
 Objects = list[dict[str, Any]]
 """Decoded objects."""
+
+Transport = Callable[[str, str, Any, Mapping[str, str]], tuple[int, Any]]
+"""Sends one request and returns the HTTP code and the decoded answer.
+
+Takes method, path with query, body (None for none) and headers beside its own. Raises OSError, or an error of its own,
+when the server cannot be reached.
+"""
 
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
@@ -41,26 +48,11 @@ class ApiError(RuntimeError):
         super().__init__(f"cannot {method} {path}: {status} {self.reason}: {body.get('message', '')}")
 
 
-class AdminClient:
-    """Requests with one bearer token against one API server; safe to use from several threads.
+class RestClient:
+    """An administrator's requests against one API server, over any transport; as safe for threads as that is."""
 
-    Args:
-        url: ``https://host:port``.
-        token: bearer token.
-        ca_file: PEM file of the authority that signed the server's certificate.
-        user_agent: what the ledger will show.
-        timeout: seconds per request.
-    """
-
-    def __init__(
-        self, url: str, token: str, ca_file: Path, *, user_agent: str = ADMIN_AGENT, timeout: float = 30.0
-    ) -> None:
-        split = urllib.parse.urlsplit(url)
-        self._host, self._port = split.hostname or "127.0.0.1", split.port or 443
-        self._headers = {"Authorization": f"Bearer {token}", "User-Agent": user_agent, "Accept": "application/json"}
-        self._tls = ssl.create_default_context(cafile=str(ca_file))
-        self._timeout = timeout
-        self._local = threading.local()
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def request(
@@ -74,43 +66,13 @@ class AdminClient:
     ) -> Any:
         """Send one request; the decoded JSON answer (text for anything else).
 
-        Raises ApiError for a code of 400 or more, OSError when the server cannot be reached. A request is sent
-        again once if the kept connection turns out to be closed, which happens after a restart of the server.
+        Raises ApiError for a code of 400 or more, and what the transport raises when the server cannot be reached.
         """
-        sent = {**self._headers, **(headers or {})}
-        data = None
-        if body is not None:
-            data = json.dumps(body).encode()
-            sent["Content-Type"] = content_type
-        status, kind, raw = self._exchange(method, path, data, sent)
-        answer: Any = json.loads(raw) if kind.startswith("application/json") and raw else raw.decode(errors="replace")
-        if status >= 400:
-            raise ApiError(method, path, status, answer if isinstance(answer, dict) else {"message": answer})
+        typed = {} if body is None else {"Content-Type": content_type}
+        code, answer = self._transport(method, path, body, {**(headers or {}), **typed})
+        if code >= 400:
+            raise ApiError(method, path, code, answer if isinstance(answer, dict) else {"message": answer})
         return answer
-
-    def _exchange(
-        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, str, bytes]:
-        for fresh in (False, True):
-            connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
-            reused = connection is not None and not fresh
-            if connection is None or fresh:
-                connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=self._timeout, context=self._tls
-                )
-                self._local.connection = connection
-            try:
-                connection.request(method, path, data, dict(headers))
-                response = connection.getresponse()
-                return response.status, response.headers.get("Content-Type", ""), response.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self._local.connection = None
-                if not reused:
-                    if isinstance(error, OSError):
-                        raise
-                    raise ConnectionError(f"cannot {method} {path}: {error!r}") from error
-        raise AssertionError("unreachable")
 
     def path(self, api_version: str, kind: str, namespace: str | None = None, name: str | None = None) -> str:
         """The URL path of a kind, found by discovery; ``kind`` may also be the plural, as in a URL.
@@ -230,6 +192,69 @@ class AdminClient:
                     last = str(error)
             time.sleep(0.05)
         raise TimeoutError(f"cannot use {plural}.{group}: not served after {timeout:g} s ({last})")
+
+
+class AdminClient(RestClient):
+    """Requests with one bearer token against one API server; safe to use from several threads.
+
+    Args:
+        url: ``https://host:port``.
+        token: bearer token.
+        ca_file: PEM file of the authority that signed the server's certificate.
+        user_agent: what the ledger will show.
+        timeout: seconds per request.
+    """
+
+    def __init__(
+        self, url: str, token: str, ca_file: Path, *, user_agent: str = ADMIN_AGENT, timeout: float = 30.0
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": user_agent, "Accept": "application/json"}
+        super().__init__(_HttpsTransport(url, headers, ssl.create_default_context(cafile=str(ca_file)), timeout))
+
+
+class _HttpsTransport:
+    """One kept connection per thread.
+
+    A request is sent again once if the kept connection turns out to be closed, which happens after a restart of the
+    server.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext, timeout: float) -> None:
+        split = urllib.parse.urlsplit(url)
+        self._host, self._port = split.hostname or "127.0.0.1", split.port or 443
+        self._headers, self._tls, self._timeout = headers, tls, timeout
+        self._local = threading.local()
+
+    def __call__(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        code, kind, raw = self._exchange(method, path, data, {**self._headers, **headers})
+        if kind.startswith("application/json") and raw:
+            return code, json.loads(raw)
+        return code, raw.decode(errors="replace")
+
+    def _exchange(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, str, bytes]:
+        for fresh in (False, True):
+            connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
+            reused = connection is not None and not fresh
+            if connection is None or fresh:
+                connection = http.client.HTTPSConnection(
+                    self._host, self._port, timeout=self._timeout, context=self._tls
+                )
+                self._local.connection = connection
+            try:
+                connection.request(method, path, data, dict(headers))
+                response = connection.getresponse()
+                return response.status, response.headers.get("Content-Type", ""), response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self._local.connection = None
+                if not reused:
+                    if isinstance(error, OSError):
+                        raise
+                    raise ConnectionError(f"cannot {method} {path}: {error!r}") from error
+        raise AssertionError("unreachable")
 
 
 def _documents(manifest: Mapping[str, Any] | str | Path) -> Iterator[Mapping[str, Any]]:
