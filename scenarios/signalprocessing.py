@@ -96,6 +96,7 @@ class SignalProcessingSite:
         datastorage: DataStorage | None = None,
     ) -> None:
         self.control_plane, self.namespace, self.datastorage = control_plane, namespace, datastorage
+        self.folder = folder
         self.policies = folder / "policies"
         self.policies.mkdir(parents=True, exist_ok=True)
         self.mappings = folder / "mappings.yaml"
@@ -104,13 +105,17 @@ class SignalProcessingSite:
         whole: dict[str, Any] = {"classifier": {"policyDir": str(self.policies)}, **(config or {})}
         if datastorage is not None:
             whole["datastorage"] = {"url": datastorage.url, "healthUrl": datastorage.health_url}
-        self.deployment = OperatorDeployment(
-            control_plane,
-            namespace,
+        self.deployment = self.deploy(whole, proxy)
+
+    def deploy(self, config: Mapping[str, Any], proxy: FaultProxy | None) -> OperatorDeployment:
+        """The operator with this config; it is not started."""
+        return OperatorDeployment(
+            self.control_plane,
+            self.namespace,
             PROGRAM,
-            folder / "operator",
+            self.folder / "operator",
             role=ROLE,
-            config=whole,
+            config=config,
             env={"SIGNAL_MODE_CONFIG_PATH": str(self.mappings)},
             proxy=proxy,
         )
