@@ -17,7 +17,7 @@ from kubernaut_api.enrichment import (
     OwnerChainEntry,
     WorkloadContext,
 )
-from kubernaut_api.meta import Condition, ObjectMeta, OwnerReference
+from kubernaut_api.meta import Condition, KubernetesObject, ObjectMeta, OwnerReference
 from kubernaut_api.notification import (
     ActionLink,
     DeliveryAttempt,
@@ -58,6 +58,7 @@ __all__ = [
     "EnvironmentClassification",
     "FailureInfo",
     "KubernetesContext",
+    "KubernetesObject",
     "NamespaceContext",
     "NotificationContext",
     "NotificationRequest",

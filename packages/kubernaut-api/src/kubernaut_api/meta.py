@@ -6,7 +6,7 @@ those of `metav1.Condition`, because tools such as `kubectl wait` rely on them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -42,6 +42,18 @@ class ObjectMeta(ApiModel):
     annotations: dict[str, str] = Field(default_factory=dict)
     owner_references: list[OwnerReference] = Field(default_factory=list)
     finalizers: list[str] = Field(default_factory=list)
+
+
+class KubernetesObject(ApiModel):
+    """What every resource begins with; a resource adds its `spec` and `status`."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the object without its content, as JSON-ready data: what Events and logs name it by."""
+        return {"apiVersion": self.api_version, "kind": self.kind, "metadata": self.metadata.to_wire()}
 
 
 class Condition(ApiModel):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from kubernaut_api.meta import Condition, ObjectMeta
+from kubernaut_api.meta import Condition, KubernetesObject
 from kubernaut_api.notification_context import NotificationContext
 from kubernaut_api.references import ObjectReference
 from kubernaut_api.schema import INT64, ApiModel, Rule, Time
@@ -131,12 +131,11 @@ class NotificationRequestStatus(ApiModel):
     message: str = Field(default="", description="Sentence on why the phase was last changed.")
 
 
-class NotificationRequest(ApiModel):
+class NotificationRequest(KubernetesObject):
     """A request to notify people; the routing file decides whom and through which channels."""
 
     api_version: str = "kubernaut.ai/v1alpha1"
     kind: str = "NotificationRequest"
-    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: NotificationRequestSpec = Field(
         default_factory=NotificationRequestSpec, description="The message. Immutable after creation."
     )

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from kubernaut_api.enrichment import BusinessClassification, KubernetesContext
-from kubernaut_api.meta import Condition, ObjectMeta
+from kubernaut_api.meta import Condition, KubernetesObject
 from kubernaut_api.references import RemediationRequestReference, TargetResource
 from kubernaut_api.schema import INT32, INT64, ApiModel, Rule, Time
 
@@ -171,12 +171,11 @@ class SignalProcessingStatus(ApiModel):
     failure_info: FailureInfo | None = Field(default=None, description="The last failure; absent until there is one.")
 
 
-class SignalProcessing(ApiModel):
+class SignalProcessing(KubernetesObject):
     """A signal on its way from an alert to an analysis: enriched, classified, categorized."""
 
     api_version: str = "kubernaut.ai/v1alpha1"
     kind: str = "SignalProcessing"
-    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: SignalProcessingSpec = Field(
         default_factory=SignalProcessingSpec, description="The signal. Immutable after creation."
     )

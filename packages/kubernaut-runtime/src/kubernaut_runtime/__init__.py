@@ -4,7 +4,8 @@
 |---|---|
 | the process: flags, start, watch over, end | `run_operator`, `Operator`, `Runtime`, `StartError` |
 | the watches and what they know | `WatchEngine`, `Store`, `Sweep`, `HistoryRewoundError` |
-| the work | `Controller`, `Reconciler`, `Result`, `leave_worker`, `WorkQueue`, `Priority`, `Backoff` |
+| the work | `Controller`, `Reconciler`, `Result`, `DONE`, `AGAIN`, `leave_worker`, `WorkQueue`, `Priority`, `Backoff` |
+| what a controller knows beside the status | `Objects`, `Memories`, `News` |
 | time | `Clock`, `SystemClock` |
 | configuration | `ControllerConfig`, `load_config`, `ConfigError`, `Duration`, `PositiveDuration` |
 | files that change | `FileWatcher`, `ReloadMetrics` |
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .clock import Clock, SystemClock
     from .config import ConfigError, LoadedConfig, load_config
     from .connection import ConnectError, Connection
-    from .controller import Controller, Reconciler, Result, leave_worker
+    from .controller import AGAIN, DONE, Controller, Reconciler, Result, leave_worker
     from .durations import Duration, PositiveDuration, format_duration, parse_duration
     from .engine import WatchEngine
     from .events import EventRecorder, ObjectReference
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .leader import LeaderElector
     from .lifecycle import Lifecycle
     from .logs import set_level, setup_logging
+    from .memory import Memories, News, Objects
     from .metrics import new_registry
     from .probes import Checks, LoopMonitor, ProbeServer
     from .queue import Priority, WorkQueue
@@ -50,7 +52,7 @@ _HOMES = {
     "clock": ("Clock", "SystemClock"),
     "config": ("ConfigError", "LoadedConfig", "load_config"),
     "connection": ("ConnectError", "Connection"),
-    "controller": ("Controller", "Reconciler", "Result", "leave_worker"),
+    "controller": ("AGAIN", "DONE", "Controller", "Reconciler", "Result", "leave_worker"),
     "durations": ("Duration", "PositiveDuration", "format_duration", "parse_duration"),
     "engine": ("WatchEngine",),
     "events": ("EventRecorder", "ObjectReference"),
@@ -58,6 +60,7 @@ _HOMES = {
     "leader": ("LeaderElector",),
     "lifecycle": ("Lifecycle",),
     "logs": ("set_level", "setup_logging"),
+    "memory": ("Memories", "News", "Objects"),
     "metrics": ("new_registry",),
     "probes": ("Checks", "LoopMonitor", "ProbeServer"),
     "queue": ("Priority", "WorkQueue"),
@@ -70,6 +73,8 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AGAIN",
+    "DONE",
     "Backoff",
     "Checks",
     "Clock",
@@ -87,7 +92,10 @@ __all__ = [
     "Lifecycle",
     "LoadedConfig",
     "LoopMonitor",
+    "Memories",
+    "News",
     "ObjectReference",
+    "Objects",
     "Operator",
     "PositiveDuration",
     "Priority",

@@ -61,6 +61,13 @@ class Result:
     requeue_after: float | None = None
 
 
+DONE = Result()
+"""Nothing more to do until something changes."""
+
+AGAIN = Result(requeue_after=0)
+"""The next pass follows at once."""
+
+
 class Reconciler(Protocol):
     """What brings one object a step further."""
 

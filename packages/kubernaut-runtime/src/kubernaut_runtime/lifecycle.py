@@ -17,6 +17,9 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Seconds that one step of the work takes, for the controllers' own histograms."""
+
 TERMINAL_BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 

@@ -12,11 +12,14 @@ Knows nothing of any operator framework. The errors are drawn as a tree in `kube
 """
 
 from .conditions import (
+    KSTATUS_TYPES,
+    READY,
     RECONCILING,
     STALLED,
     Condition,
     ConditionTemplate,
     find_condition,
+    in_progress,
     is_true,
     merge_conditions,
     new_condition,
@@ -54,6 +57,8 @@ from .writes import OwnWrite, OwnWrites, Writes
 
 __all__ = [
     "DEFAULT_RETRY",
+    "KSTATUS_TYPES",
+    "READY",
     "RECONCILING",
     "STALLED",
     "ApiCalls",
@@ -95,6 +100,7 @@ __all__ = [
     "api_error",
     "fetch",
     "find_condition",
+    "in_progress",
     "is_true",
     "merge_conditions",
     "new_condition",

@@ -19,8 +19,11 @@ Condition = dict[str, Any]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
+READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+KSTATUS_TYPES = frozenset({READY, RECONCILING, STALLED})
+"""The conditions from which kstatus (helm --wait, Flux) tells whether an object is done."""
 
 _MESSAGE_LIMIT = 32768
 
@@ -161,6 +164,11 @@ class ConditionTemplate(NamedTuple):
     status: ConditionStatus
     reason: str
     message: str = ""
+
+
+def in_progress(reason: str, message: str) -> tuple[ConditionTemplate, ...]:
+    """What a phase on the way to its end has of Ready, Reconciling and Stalled (kstatus): Reconciling is True."""
+    return (ConditionTemplate(RECONCILING, "True", reason, message),)
 
 
 def with_conditions(

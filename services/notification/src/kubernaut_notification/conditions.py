@@ -23,13 +23,12 @@ from kubernaut_notification.delivery.redaction import redact
 from kubernaut_notification.phases import FAILED, PARTIALLY_SENT, PENDING, RETRYING, SENDING, SENT, TERMINAL
 from kubernaut_notification.routing.router import Resolution
 from kubernaut_runtime.text import cut, one_line
-from kubernaut_status import RECONCILING, STALLED, ConditionTemplate, with_conditions
+from kubernaut_status import KSTATUS_TYPES, READY, STALLED, ConditionTemplate, in_progress, with_conditions
 
 ROUTING_RESOLVED = "RoutingResolved"
-READY = "Ready"
 DELIVERING = "Delivering"
 
-OWNED_CONDITIONS = frozenset({ROUTING_RESOLVED, READY, DELIVERING, RECONCILING, STALLED})
+OWNED_CONDITIONS = KSTATUS_TYPES | {ROUTING_RESOLVED, DELIVERING}
 """Condition types that only this controller writes; those of others are left as they are."""
 
 REASON_RULE_MATCHED = "RoutingRuleMatched"
@@ -41,14 +40,10 @@ MAX_ATTRIBUTE = 256
 """Code points of one attribute's value that the RoutingResolved message shows."""
 
 
-def _on_the_way(reason: str, message: str) -> tuple[ConditionTemplate, ...]:
-    return (ConditionTemplate(RECONCILING, "True", reason, message),)
-
-
 PHASE_CONDITIONS: Mapping[str, tuple[ConditionTemplate, ...]] = {
-    PENDING: _on_the_way("Pending", "Notification is waiting for delivery"),
-    SENDING: _on_the_way("Sending", "Notification is being delivered"),
-    RETRYING: _on_the_way("Retrying", "Failed channels are being retried"),
+    PENDING: in_progress("Pending", "Notification is waiting for delivery"),
+    SENDING: in_progress("Sending", "Notification is being delivered"),
+    RETRYING: in_progress("Retrying", "Failed channels are being retried"),
     SENT: (ConditionTemplate(READY, "True", "Ready", "Notification delivered"),),
     PARTIALLY_SENT: (ConditionTemplate(READY, "True", "Ready", "Notification partially delivered"),),
     FAILED: (
@@ -59,8 +54,6 @@ PHASE_CONDITIONS: Mapping[str, tuple[ConditionTemplate, ...]] = {
     ),
 }
 """Phase -> its conditions among Ready, Reconciling and Stalled; those of the three that are not named are removed."""
-
-_OF_PHASE = frozenset({READY, RECONCILING, STALLED})
 
 
 def routing_message(resolution: Resolution) -> str:
@@ -115,7 +108,7 @@ def conditions_for(
     conditions = with_conditions(
         [condition.to_wire() for condition in current],
         wanted,
-        without=_OF_PHASE | {DELIVERING},
+        without=KSTATUS_TYPES | {DELIVERING},
         observed_generation=generation,
         now=now,
     )

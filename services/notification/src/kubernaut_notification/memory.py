@@ -12,23 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from kubernaut_api import NotificationRequest
-from kubernaut_runtime import Clock
-from kubernaut_status import ObjectKey
+from kubernaut_runtime import Clock, News
+from kubernaut_runtime import Memories as PerObject
+from kubernaut_runtime.memory import Identity
 
 from .delivery.announcement import Announced
 from .delivery.result import Attempt, DeliveryResult
 
 CLOCK_JUMP = timedelta(seconds=1)
 """A larger difference between wall clock and monotonic clock is a jump; a smaller one is not worth a new due time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entering:
-    """A phase that is being entered: the status message, and the seconds of backoff that it names."""
-
-    phase: str
-    message: str = ""
-    backoff: float = 0.0
 
 
 Instant = tuple[datetime, float]
@@ -42,23 +34,22 @@ def instant(clock: Clock) -> Instant:
 
 @dataclass(slots=True)
 class Memory:
-    """The memory of one object, by its uid.
+    """The memory of one object.
 
     `announced` are the announcements that this process wrote since `acting_since`: nobody has made their attempts.
     `begun` are attempts that may have been begun, here and cut off, or by a predecessor: nobody knows what came of
     them. `results` are finished attempts whose commit failed: they are committed by the next pass. `announced_at` is
-    when it last announced, by the wall clock and by the monotonic one. `entering` is the phase that a commit was to
-    bring and of which nothing is told yet. `told_openings` has the opening of each channel's circuit breaker that this
+    when it last announced, by the wall clock and by the monotonic one. `news` are of the phase that a commit is to
+    bring. `told_openings` has the opening of each channel's circuit breaker that this
     object was told of.
     """
 
-    uid: str
     acting_since: datetime
     announced: frozenset[Announced] = frozenset()
     begun: frozenset[Announced] = frozenset()
     results: DeliveryResult | None = None
     announced_at: Instant | None = None
-    entering: Entering | None = None
+    news: News[NotificationRequest] = field(default_factory=News)
     told_openings: dict[str, int] = field(default_factory=dict)
 
     def announce(self, entries: Sequence[Announced], at: Instant, before: Iterable[Announced] = ()) -> None:
@@ -83,9 +74,9 @@ class Memory:
         """The attempts of `results`, with times by the wall clock as it is set now: their waits begin at their ends."""
         return [_by(clock, attempt) for attempt in (self.results.delivery_attempts if self.results else ())]
 
-    def has_landed(self, nr: NotificationRequest) -> bool:
-        """Whether `nr` is what the commit that was to bring `entering` would have stored, although it raised."""
-        if self.entering is None or nr.status.phase != self.entering.phase:
+    def has_landed(self, nr: NotificationRequest, phase: str) -> bool:
+        """Whether `nr` is what the commit that was to bring `phase` would have stored, although it raised."""
+        if nr.status.phase != phase:
             return False
         recorded = {(attempt.channel, attempt.attempt) for attempt in nr.status.delivery_attempts}
         made = self.results.delivery_attempts if self.results else ()
@@ -114,27 +105,16 @@ def _by(clock: Clock, attempt: Attempt) -> Attempt:
     )
 
 
-class Memories:
-    """The memories of all objects. `forgotten` is told the uid of each object that is gone."""
+class Memories(PerObject[Memory]):
+    """The memories of all objects. `acting_since` tells since when this process acts."""
 
     def __init__(self, acting_since: Callable[[], datetime], forgotten: Callable[[str], None]) -> None:
+        super().__init__(lambda: Memory(acting_since()), forgotten)
         self._acting_since = acting_since
-        self._forgotten = forgotten
-        self._of: dict[ObjectKey, Memory] = {}
 
-    def of(self, nr: NotificationRequest) -> Memory:
-        """The memory of `nr`, a new one for a new uid."""
-        key = ObjectKey(nr.metadata.namespace, nr.metadata.name)
-        memory = self._of.get(key)
-        since = self._acting_since()
-        if memory is None or memory.uid != nr.metadata.uid:
-            self.forget(key)
-            memory = self._of[key] = Memory(nr.metadata.uid, since)
+    def of(self, metadata: Identity) -> Memory:
+        """Return the memory of an object, as far as it still holds."""
+        memory, since = super().of(metadata), self._acting_since()
         if memory.acting_since != since:  # another process may have led meanwhile, and made what was announced here
             memory.acting_since, memory.announced, memory.announced_at = since, frozenset(), None
         return memory
-
-    def forget(self, key: ObjectKey) -> None:
-        """The object is gone."""
-        if memory := self._of.pop(key, None):
-            self._forgotten(memory.uid)

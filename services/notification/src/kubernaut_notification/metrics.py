@@ -20,8 +20,8 @@ from kubernaut_notification.delivery.lanes import is_remote
 from kubernaut_notification.delivery.result import Attempt
 from kubernaut_notification.phases import TERMINAL, TRANSITIONS
 from kubernaut_runtime import Lifecycle
+from kubernaut_runtime.lifecycle import DURATION_BUCKETS
 
-DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 HEALTH_WINDOW = 20
 """Attempts per channel that its health score looks back on."""
 

@@ -19,22 +19,19 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from kubernaut_api import Condition, NotificationRequest
-from kubernaut_runtime import Clock, Result
+from kubernaut_runtime import AGAIN, DONE, Clock, Objects, Result
 from kubernaut_status import ObjectKey
 
 from .conditions import DELIVERING, announced_in, conditions_for
 from .delivery.announcement import Announced
 from .delivery.plan import Decision, Plan, RetryPolicy, decide, plan
 from .delivery.result import Attempt
-from .memory import CLOCK_JUMP, Entering, Memories, Memory, instant
+from .memory import CLOCK_JUMP, Memories, Memory, instant
 from .phases import PENDING, RETRYING, SENDING, TERMINAL
 from .reporting import Reporter
 from .routing.router import Resolution
-from .sending import Objects, Sender
+from .sending import Sender
 from .status import NotificationStatus
-
-DONE = Result()
-AGAIN = Result(requeue_after=0)
 
 
 class AnnouncementLostError(Exception):
@@ -87,10 +84,9 @@ class NotificationReconciler:
             self._memories.forget(key)
             return DONE
         nr = NotificationRequest.model_validate(stored)
-        memory = self._memories.of(nr)
+        memory = self._memories.of(nr.metadata)
         self._report.seen(nr)
-        if memory.entering and memory.has_landed(nr):
-            self._tell(nr, memory)
+        memory.news.look(nr)
         step = self._steps.get(nr.status.phase)
         if step is None or (nr.metadata.deletion_timestamp and memory.results is None):
             self._sender.withdraw(key)  # ended, or being deleted: nothing is sent any more
@@ -107,19 +103,19 @@ class NotificationReconciler:
         if not planned.channels:
             return await self._conclude(nr, resolution, decide(planned, PENDING), ())
         conditions = self._conditions(nr, SENDING, resolution, planned.announced)
-        memory = self._memories.of(nr)
-        memory.entering, at = Entering(SENDING), instant(self._clock)
+        memory, at = self._memories.of(nr.metadata), instant(self._clock)
+        self._await_phase(memory, SENDING)
         update = await self._status.transition_to_sending(nr, conditions)
         if not update.ok:
-            memory.entering = None
+            memory.news.drop()
             return DONE
         memory.announce(planned.announced, at)
-        self._tell(nr, memory)
+        memory.news.tell(nr)
         return AGAIN
 
     async def _deliver(self, nr: NotificationRequest) -> Result:
         resolution, planned = self._plan(nr)
-        memory = self._memories.of(nr)
+        memory = self._memories.of(nr.metadata)
         if memory.results is None:
             if planned.unannounced:
                 return await self._announce_further(nr, resolution, planned)
@@ -151,7 +147,7 @@ class NotificationReconciler:
                 f"cannot announce the attempts of {name}, so none is made: the API server drops status.conditions; "
                 "update the CRD notificationrequests.kubernaut.ai"
             )
-        self._memories.of(nr).announced |= frozenset(planned.announced) - frozenset(planned.due)
+        self._memories.of(nr.metadata).announced |= frozenset(planned.announced) - frozenset(planned.due)
         return AGAIN
 
     async def _conclude(
@@ -159,33 +155,36 @@ class NotificationReconciler:
     ) -> Result:
         """Commit what the pass found out: attempts, phase, and what is announced next; one write."""
         conditions = self._conditions(nr, decision.phase, resolution, decision.announced)
-        memory = self._memories.of(nr)
+        memory = self._memories.of(nr.metadata)
         wait, at = self._seconds_until(decision.next_due), instant(self._clock)
-        entering = Entering(decision.phase, decision.message, decision.backoff)
-        memory.entering = entering if decision.changed else None
+        memory.news.drop()
+        if decision.changed:
+            self._await_phase(memory, decision.phase, decision.message, decision.backoff)
         update = await self._status.conclude(nr, decision, attempts, conditions)
         memory.results = None
         if not update.ok:
-            memory.entering = None
+            memory.news.drop()
             return DONE
         memory.announce(decision.announced, at, announced_in(nr.status.conditions))
         self._report.scheduled(attempts, decision.announced)
-        self._tell(nr, memory)
+        memory.news.tell(nr)
         self._report.seen(update.object)
         spent = self._clock.monotonic() - at[1]  # not by the wall clock, which may have been set meanwhile
         return Result(requeue_after=max(0.0, wait - spent)) if decision.next_due else DONE
 
-    def _tell(self, nr: NotificationRequest, memory: Memory) -> None:
-        """The write that brings the phase of `memory.entering` is stored: tell of it, once."""
-        entering, memory.entering = memory.entering, None
-        if entering is not None:
-            self._report.entered(nr, entering.phase, message=entering.message, backoff=entering.backoff)
-            if entering.phase in TERMINAL:
+    def _await_phase(self, memory: Memory, phase: str, message: str = "", backoff: float = 0.0) -> None:
+        """A write that is to bring `phase` begins; `message` and `backoff` (seconds) are what its Event says."""
+
+        def told(nr: NotificationRequest) -> None:
+            self._report.entered(nr, phase, message=message, backoff=backoff)
+            if phase in TERMINAL:
                 memory.results = None
+
+        memory.news.await_write(lambda nr: memory.has_landed(nr, phase), told)
 
     def _plan(self, nr: NotificationRequest) -> tuple[Resolution, Plan]:
         resolution, announced = self._resolve(nr), announced_in(nr.status.conditions)
-        policy, now = RetryPolicy.of(nr.spec.retry_policy), self._memories.of(nr).now(self._clock)
+        policy, now = RetryPolicy.of(nr.spec.retry_policy), self._memories.of(nr.metadata).now(self._clock)
         return resolution, plan(resolution.channels, nr.status.delivery_attempts, announced, policy, now)
 
     def _conditions(

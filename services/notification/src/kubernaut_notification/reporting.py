@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from kubernaut_api import NotificationRequest
 from kubernaut_runtime import EventRecorder
 from kubernaut_runtime.text import cut
-from kubernaut_status import Object
 
 from .audit import AuditTrail
 from .delivery.announcement import Announced
@@ -45,7 +44,7 @@ class Reporter:
     def started(self, nr: NotificationRequest) -> None:
         """The object is new. Told once per object, not per pass."""
         name = nr.metadata.name
-        self._events.once(_raw(nr), "ReconcileStarted", f"Started reconciling notification {name}")
+        self._events.once(nr.identity(), "ReconcileStarted", f"Started reconciling notification {name}")
 
     def attempted(self, nr: NotificationRequest, attempt: Attempt) -> None:
         """One attempt has ended; its record is not written yet."""
@@ -53,7 +52,7 @@ class Reporter:
         self._metrics.attempt(attempt)
         if attempt.succeeded:
             message = f"Successfully delivered to channel {attempt.channel}"
-            self._events.normal(_raw(nr), "NotificationSent", message)
+            self._events.normal(nr.identity(), "NotificationSent", message)
 
     def scheduled(self, attempts: Iterable[Attempt], announced: Iterable[Announced]) -> None:
         """The write that schedules further attempts after the failed ones of `attempts` is stored."""
@@ -66,7 +65,7 @@ class Reporter:
         """An attempt of an earlier process may have been made; it is made again under its number."""
         self._metrics.outcome_unknown(entry.channel)
         self._events.warning(
-            _raw(nr),
+            nr.identity(),
             "DeliveryOutcomeUnknown",
             f"Attempt {entry.attempt} on channel {entry.channel} was announced and has no result; "
             "it is made again under the same number",
@@ -76,11 +75,11 @@ class Reporter:
         """The open circuit breaker of `channel` holds the object back; `error` is what opened it."""
         kind = channel_type(channel)
         text = cut(error, MAX_EVENT_ERROR) or "too many failures"
-        self._events.warning(_raw(nr), "CircuitBreakerOpen", f"{kind} channel circuit breaker is open: {text}")
+        self._events.warning(nr.identity(), "CircuitBreakerOpen", f"{kind} channel circuit breaker is open: {text}")
 
     def entered(self, nr: NotificationRequest, phase: str, *, message: str = "", backoff: float = 0.0) -> None:
         """The write that enters `phase` is stored; `message` is the status message, `backoff` the seconds it names."""
-        raw = _raw(nr)
+        raw = nr.identity()
         if phase == SENDING:
             self._events.normal(raw, "PhaseTransition", "Transitioned to Sending phase")
         elif phase == RETRYING:
@@ -96,7 +95,3 @@ class Reporter:
             self._audit.sent(nr)
         if phase in TERMINAL:
             self._metrics.ended(nr, phase)
-
-
-def _raw(nr: NotificationRequest) -> Object:
-    return {"apiVersion": nr.api_version, "kind": nr.kind, "metadata": nr.metadata.to_wire()}

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from kubernaut_api import NotificationRequest
-from kubernaut_runtime import leave_worker
-from kubernaut_status import Object, ObjectKey
+from kubernaut_runtime import Objects, leave_worker
+from kubernaut_status import ObjectKey
 
 from .delivery.announcement import Announced
 from .delivery.deliverer import Deliverer
@@ -26,14 +25,6 @@ from .reporting import Reporter
 
 MAX_AWAY = 1000
 """Passes that may wait for receivers at once, all together; each receiver has far fewer places."""
-
-
-class Objects(Protocol):
-    """Where the newest version of an object is found."""
-
-    def get(self, key: ObjectKey) -> Object | None:
-        """The object, None if there is none."""
-        ...
 
 
 class Sender:

@@ -42,7 +42,7 @@ async def setup(runtime: Runtime[SignalProcessingConfig]) -> None:
         metrics,
     )
     enricher = add_enricher(runtime, metrics)
-    classifier = Classifier(await open_policy(runtime), modes)
+    classifier = Classifier(await open_policy(runtime), modes, metrics.policy_error)
     runtime.add_kind(
         SIGNAL_PROCESSING,
         lambda store: SignalProcessingReconciler(

@@ -28,7 +28,7 @@ from kubernaut_api import (
     SignalClassification,
     TargetResource,
 )
-from kubernaut_status import RECONCILING, STALLED, ConditionTemplate, with_conditions
+from kubernaut_status import KSTATUS_TYPES, READY, STALLED, ConditionTemplate, in_progress, with_conditions
 
 from .failure import Culprit, RuleFailure, bounded
 from .phases import CATEGORIZING, CLASSIFYING, COMPLETED, ENRICHING, FAILED, PENDING
@@ -37,19 +37,13 @@ ENRICHMENT_COMPLETE = "EnrichmentComplete"
 CLASSIFICATION_COMPLETE = "ClassificationComplete"
 CATEGORIZATION_COMPLETE = "CategorizationComplete"
 PROCESSING_COMPLETE = "ProcessingComplete"
-READY = "Ready"
 
-OWNED_CONDITIONS = frozenset(
-    {
-        ENRICHMENT_COMPLETE,
-        CLASSIFICATION_COMPLETE,
-        CATEGORIZATION_COMPLETE,
-        PROCESSING_COMPLETE,
-        READY,
-        RECONCILING,
-        STALLED,
-    }
-)
+OWNED_CONDITIONS = KSTATUS_TYPES | {
+    ENRICHMENT_COMPLETE,
+    CLASSIFICATION_COMPLETE,
+    CATEGORIZATION_COMPLETE,
+    PROCESSING_COMPLETE,
+}
 """Condition types that only this controller writes; those of others are left as they are."""
 
 REASON_ENRICHED = "EnrichmentSucceeded"
@@ -68,15 +62,11 @@ SEVERITY_SOURCE = "rego-policy"
 """Where severities come from; status has no field for it."""
 
 
-def _on_the_way(reason: str, message: str) -> tuple[ConditionTemplate, ...]:
-    return (ConditionTemplate(RECONCILING, "True", reason, message),)
-
-
 PHASE_CONDITIONS: Mapping[str, tuple[ConditionTemplate, ...]] = {
-    PENDING: _on_the_way("Pending", "Signal is waiting to be processed"),
-    ENRICHING: _on_the_way("Enriching", "The target is being read"),
-    CLASSIFYING: _on_the_way("Classifying", "The policy is being asked"),
-    CATEGORIZING: _on_the_way("Categorizing", "The business is being determined"),
+    PENDING: in_progress("Pending", "Signal is waiting to be processed"),
+    ENRICHING: in_progress("Enriching", "The target is being read"),
+    CLASSIFYING: in_progress("Classifying", "The policy is being asked"),
+    CATEGORIZING: in_progress("Categorizing", "The business is being determined"),
     COMPLETED: (ConditionTemplate(READY, "True", "Ready", "Signal is ready for analysis"),),
     FAILED: (
         ConditionTemplate(READY, "False", "NotReady", "Signal processing failed"),
@@ -84,8 +74,6 @@ PHASE_CONDITIONS: Mapping[str, tuple[ConditionTemplate, ...]] = {
     ),
 }
 """Phase -> its conditions among Ready, Reconciling and Stalled; those of the three that are not named are removed."""
-
-_OF_PHASE = frozenset({READY, RECONCILING, STALLED})
 
 _COMPLETION_OF: Mapping[str, str] = {
     ENRICHING: ENRICHMENT_COMPLETE,
@@ -209,7 +197,7 @@ def conditions_for(
     made = with_conditions(
         [condition.to_wire() for condition in current],
         [*found, *PHASE_CONDITIONS.get(phase, ())],
-        without=_OF_PHASE,
+        without=KSTATUS_TYPES,
         observed_generation=generation,
         now=now,
     )

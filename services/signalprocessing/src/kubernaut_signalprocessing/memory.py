@@ -6,30 +6,19 @@ wait is kept by the monotonic clock, which no administrator sets; after a restar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kubernaut_api import SignalProcessing
-from kubernaut_runtime import Clock
-from kubernaut_status import ObjectKey
+from kubernaut_runtime import Clock, News
 
 from .failure import RETRY, failures_of, retry_not_before
-from .status import Step
 
 LATEST = 1.0 + RETRY.jitter
 """The longest wait, as a multiple of the policy's."""
 
 _SECOND = 1.0
 """Times in a status are cut to whole seconds, so what they tell may be this much later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entering:
-    """A write that is under way, and what is told once it is stored."""
-
-    step: Step
-    tell: Callable[[SignalProcessing], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +32,9 @@ class Due:
 
 @dataclass(slots=True)
 class Memory:
-    """The memory of one object, by its uid."""
+    """The memory of one object: the news of the write that is under way, and when the next attempt is due."""
 
-    uid: str
-    entering: Entering | None = None
+    news: News[SignalProcessing] = field(default_factory=News)
     due: Due | None = None
 
     def wait_for(self, sp: SignalProcessing, clock: Clock, seconds: float) -> None:
@@ -67,28 +55,6 @@ class Memory:
             return 0.0
         left = (earliest - clock.now()).total_seconds() + _SECOND
         return min(max(0.0, left), RETRY.policy(failures) * LATEST)
-
-
-class Memories:
-    """The memories of all objects. `forgotten` is told the uid of each object that is gone."""
-
-    def __init__(self, forgotten: Callable[[str], None]) -> None:
-        self._forgotten = forgotten
-        self._of: dict[ObjectKey, Memory] = {}
-
-    def of(self, sp: SignalProcessing) -> Memory:
-        """Return the memory of `sp`, a new one for a new uid."""
-        key = ObjectKey(sp.metadata.namespace, sp.metadata.name)
-        memory = self._of.get(key)
-        if memory is None or memory.uid != sp.metadata.uid:
-            self.forget(key)
-            memory = self._of[key] = Memory(sp.metadata.uid)
-        return memory
-
-    def forget(self, key: ObjectKey) -> None:
-        """The object is gone."""
-        if memory := self._of.pop(key, None):
-            self._forgotten(memory.uid)
 
 
 def _recorded(sp: SignalProcessing) -> datetime | None:

@@ -5,31 +5,55 @@
 | `signalprocessing_processing_total` | counter | phase, result |
 | `signalprocessing_processing_duration_seconds` | histogram | phase |
 | `signalprocessing_enrichment_errors_total` | counter | error_type |
+| `signalprocessing_contexts_total` | counter | context |
+| `signalprocessing_policy_errors_total` | counter | error_type |
+| `signalprocessing_failures_total` | counter | reason |
 | `signalprocessing_reconciler_active` and others | | see `kubernaut_runtime.lifecycle` |
 
 `phase` is in lower case. `result` is `attempt`, `success` or `failure`; `completed` stands for the processing as a
 whole and has no attempts. Unlike in the live system an end by deadline is counted too: as failure of the phase that it
-happened in, and of the whole.
+happened in, and of the whole. `contexts`, `policy_errors` and `failures` tell why signals end Failed or know little of
+their target, which no figure of the live system does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from kubernaut_api import SignalProcessing
 from kubernaut_runtime import Lifecycle
+from kubernaut_runtime.lifecycle import DURATION_BUCKETS
 
 from .phases import CATEGORIZING, CLASSIFYING, COMPLETED, ENRICHING, PENDING, TERMINAL, TRANSITIONS
-
-DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 ENRICHMENT_ERRORS = ("not_found", "api_error", "remote_reader_unavailable", "remote_not_found")
 EnrichmentError = Literal["not_found", "api_error", "remote_reader_unavailable", "remote_not_found"]
 """What an enrichment may lack: the target does not exist, or could not be read; the same for remote clusters."""
+
+PolicyLack = Literal[
+    "timeout", "crash", "unavailable", "input", "environment", "priority", "severity", "cluster", "labels"
+]
+"""What a policy may lack: an answer (no time, a worker that died, no worker, an input that is none), or, by the rule's
+name, an answer that can be used. Each attempt counts, `cluster` and `labels` too, which fail no signal."""
+
+FailureReason = Literal[
+    "deadline",
+    "namespace_missing",
+    "forbidden",
+    "unreadable",
+    "invalid_target",
+    "remote_cluster",
+    "policy",
+    "environment",
+    "priority",
+    "severity",
+    "status_refused",
+]
+"""Why a signal ended Failed: its deadline, its enrichment (five), the policy as a whole, a rule, the CRD's schema."""
 
 _PREFIX = "signalprocessing"
 _WORKING = (PENDING, ENRICHING, CLASSIFYING, CATEGORIZING)
@@ -60,6 +84,21 @@ class SignalProcessingMetrics:
             ["error_type"],
             registry=registry,
         )
+        self._contexts = Counter(
+            f"{_PREFIX}_contexts",
+            "Signals that were enriched: full, or degraded because nothing is known of the target.",
+            ["context"],
+            registry=registry,
+        )
+        self._policy_errors = Counter(
+            f"{_PREFIX}_policy_errors",
+            "Evaluations without an answer, and rules without a usable one, by kind of error or rule.",
+            ["error_type"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            f"{_PREFIX}_failures", "Signals that ended Failed, by reason.", ["reason"], registry=registry
+        )
         self._lifecycle = Lifecycle(
             _PREFIX,
             "Signals",
@@ -76,6 +115,12 @@ class SignalProcessingMetrics:
             self._processing.labels(_WHOLE, result)
         for error in ENRICHMENT_ERRORS:
             self._errors.labels(error)
+        for context in ("full", "degraded"):
+            self._contexts.labels(context)
+        for lack in get_args(PolicyLack):
+            self._policy_errors.labels(lack)
+        for reason in get_args(FailureReason):
+            self._failures.labels(reason)
 
     def started(self, phase: str) -> None:
         """Count one pass that begins its work in `phase`."""
@@ -94,6 +139,18 @@ class SignalProcessingMetrics:
     def enrichment_error(self, error: EnrichmentError) -> None:
         """Count one target that could not be read."""
         self._errors.labels(error).inc()
+
+    def enriched(self, *, degraded: bool) -> None:
+        """Count one signal whose context is stored."""
+        self._contexts.labels("degraded" if degraded else "full").inc()
+
+    def policy_error(self, lack: PolicyLack) -> None:
+        """Count one evaluation without an answer, or one rule without a usable one."""
+        self._policy_errors.labels(lack).inc()
+
+    def gave_up(self, reason: FailureReason) -> None:
+        """Count one signal that ended Failed because of `reason`."""
+        self._failures.labels(reason).inc()
 
     def ended(self, sp: SignalProcessing, phase: str) -> None:
         """Count one signal that has just ended in `phase`, a terminal one."""

@@ -20,36 +20,20 @@ from typing import Protocol
 
 from kubernaut_api import KubernetesContext, SignalProcessing
 from kubernaut_api.signalprocessing import Signal
-from kubernaut_runtime import Clock, Result
-from kubernaut_status import ConditionTemplate, InvalidError, Object, ObjectKey
+from kubernaut_runtime import DONE, Clock, Memories, Objects, Result
+from kubernaut_status import ObjectKey
 
 from . import conditions
 from .classification.business import classify_business
 from .classification.policy import Classifier, PolicyBusyError
+from .commits import Commits
 from .config import SignalProcessingConfig
 from .enrichment.errors import EnrichmentError, TransientReadError
-from .failure import RETRY, RuleFailure, bounded, deadline_passed, failures_of, timeout_text
-from .memory import Entering, Memories
-from .phases import CATEGORIZING, CLASSIFYING, ENRICHING, FAILED, PENDING, TERMINAL
-from .reporting import ENRICHMENT_FAILED, POLICY_FAILED, PROCESSING_FAILED, TIMED_OUT, Reporter
-from .status import StatusWriter, Step
-
-DONE = Result()
-AGAIN = Result(requeue_after=0)
-
-_BEHIND_DEADLINE = 0.001
-"""Seconds: a deadline has passed when it is in the past, so nobody comes at the very moment."""
-
-Found = tuple[ConditionTemplate, ...]
-Tell = Callable[[SignalProcessing], None]
-
-
-class Objects(Protocol):
-    """Where the newest version of each object is."""
-
-    def get(self, key: ObjectKey) -> Object | None:
-        """Return the object at `key`, None if there is none. It must not be changed."""
-        ...
+from .failure import RuleFailure, bounded, deadline_passed, failures_of, timeout_text
+from .memory import Memory
+from .phases import CATEGORIZING, CLASSIFYING, ENRICHING, PENDING
+from .reporting import ENRICHMENT_FAILED, POLICY_FAILED, TIMED_OUT, Reporter
+from .status import StatusWriter
 
 
 class Enriches(Protocol):
@@ -85,8 +69,8 @@ class SignalProcessingReconciler:
         self._report = reporter
         self._clock = clock
         self._config = config
-        self._random = random
-        self._memories = Memories(reporter.forget)
+        self._memories = Memories(Memory, reporter.forget)
+        self._commits = Commits(status, reporter, clock, self._memories, random)
         self._steps = {
             "": self._accept,
             PENDING: self._begin,
@@ -103,26 +87,27 @@ class SignalProcessingReconciler:
             return DONE
         sp = SignalProcessing.model_validate(stored)
         self._report.seen(sp)
-        memory = self._memories.of(sp)
-        if memory.entering is not None and memory.entering.step.landed(sp):
-            self._told(sp)
+        memory = self._memories.of(sp.metadata)
+        memory.news.look(sp)
         step = self._steps.get(sp.status.phase)
         if step is None or sp.metadata.deletion_timestamp is not None:
             return DONE
         if sp.status.phase and deadline_passed(sp, self._clock.now()):
             text = timeout_text(sp, self._clock.now())
-            return await self._fail(sp, text, conditions.timed_out(sp.status.phase, text), TIMED_OUT)
+            return await self._commits.fail(
+                sp, text, conditions.timed_out(sp.status.phase, text), TIMED_OUT, "deadline"
+            )
         if left := memory.seconds_left(sp, self._clock):
-            return self._in(left, sp)
+            return self._commits.due_in(left, sp)
         return await step(sp)
 
     async def _accept(self, sp: SignalProcessing) -> Result:
-        return await self._commit(sp, self._status.accepted(sp), self._report.accepted)
+        return await self._commits.commit(sp, self._status.accepted(sp), self._report.accepted)
 
     async def _begin(self, sp: SignalProcessing) -> Result:
         self._report.working(sp)
         began = self._clock.monotonic()
-        return await self._commit(
+        return await self._commits.commit(
             sp, self._status.begun(sp), lambda stored: self._report.begun(stored, self._since(began))
         )
 
@@ -136,16 +121,16 @@ class SignalProcessingReconciler:
             return await self._not_enriched(sp, error)
         context.custom_labels = await self._classifier.custom_labels(signal, context)
         tell = partial(self._report.enriched, before=sp.status.phase, seconds=self._since(began))
-        return await self._commit(sp, self._status.enriched(sp, context), tell)
+        return await self._commits.commit(sp, self._status.enriched(sp, context), tell)
 
     async def _not_enriched(self, sp: SignalProcessing, error: EnrichmentError) -> Result:
         text, failures = bounded(str(error)), failures_of(sp.status) + 1
         if error.permanent or (not isinstance(error, TransientReadError) and self._lasts(sp, text, failures)):
             found = conditions.ended(ENRICHING, text)
-            return await self._fail(sp, text, found, ENRICHMENT_FAILED, failures=failures)
+            return await self._commits.fail(sp, text, found, ENRICHMENT_FAILED, error.reason, failures=failures)
         asked = error.retry_after if isinstance(error, TransientReadError) else None
         found = conditions.enrichment_failed(text)
-        return await self._retry(sp, text, failures, ENRICHMENT_FAILED, found, at_least=asked or 0.0)
+        return await self._commits.retry(sp, text, failures, ENRICHMENT_FAILED, found, at_least=asked or 0.0)
 
     def _lasts(self, sp: SignalProcessing, text: str, failures: int) -> bool:
         """Whether what failed now, for the `failures`-th time in a row, is to be given up.
@@ -164,90 +149,24 @@ class SignalProcessingReconciler:
         except PolicyBusyError as error:
             failures = failures_of(sp.status) + 1
             if failures < self._config.classifier.max_attempts:
-                return await self._retry(sp, str(error), failures, POLICY_FAILED)
+                return await self._commits.retry(sp, str(error), failures, POLICY_FAILED)
             failure = RuleFailure("policy", str(error))
             return await self._not_classified(sp, failure, failures)
         if isinstance(found, RuleFailure):
             return await self._not_classified(sp, found)
         tell = partial(self._report.classified, before=sp.status.phase, seconds=self._since(began))
-        return await self._commit(sp, self._status.classified(sp, found), tell)
+        return await self._commits.commit(sp, self._status.classified(sp, found), tell)
 
     async def _not_classified(self, sp: SignalProcessing, failure: RuleFailure, failures: int | None = None) -> Result:
         found = conditions.classification_failed(failure)
-        return await self._fail(sp, failure.text, found, POLICY_FAILED, failures=failures)
+        return await self._commits.fail(sp, failure.text, found, POLICY_FAILED, failure.rule, failures=failures)
 
     async def _categorize(self, sp: SignalProcessing) -> Result:
         self._report.working(sp)
         began = self._clock.monotonic()
         business = classify_business(sp.status.kubernetes_context, sp.status.environment_classification)
         tell = partial(self._report.completed, before=sp.status.phase, seconds=self._since(began))
-        return await self._commit(sp, self._status.completed(sp, business), tell)
-
-    async def _retry(
-        self,
-        sp: SignalProcessing,
-        error: str,
-        failures: int,
-        reason: str,
-        found: Found = (),
-        *,
-        at_least: float = 0.0,
-    ) -> Result:
-        """Record that attempt number `failures` has failed. The next one waits by policy, or `at_least` seconds."""
-        wait = max(RETRY.wait(failures, self._random), at_least)
-        tell = partial(self._report.attempt_failed, reason=reason, error=error)
-        step = self._status.attempted(sp, error, failures, found)
-        return await self._commit(sp, step, tell, wait=wait)
-
-    async def _fail(
-        self, sp: SignalProcessing, text: str, found: Found, reason: str, *, failures: int | None = None
-    ) -> Result:
-        tell = partial(self._report.failed, before=sp.status.phase, reason=reason, error=text)
-        return await self._commit(sp, self._status.failed(sp, text, found, failures=failures), tell)
-
-    async def _commit(self, sp: SignalProcessing, step: Step, tell: Tell, *, wait: float = 0.0) -> Result:
-        """Write `step`, tell of it, and say when the next pass is due: in `wait` seconds.
-
-        A status that the API server's schema refuses would be refused for ever: it is given up.
-        """
-        memory = self._memories.of(sp)
-        memory.entering = Entering(step, tell)
-        try:
-            update = await self._status.commit(sp, step)
-        except InvalidError as error:
-            if step.phase == FAILED or not step.made_for:
-                raise
-            text = bounded(f"the API server refuses the status with phase {step.phase}: {error.message}")
-            return await self._fail(sp, text, conditions.ended(step.made_for, text), PROCESSING_FAILED)
-        now = update.object
-        if not update.ok:
-            memory.entering = None
-            return DONE
-        if now.status.phase != step.phase:  # another process was faster: its object is looked at anew
-            memory.entering = None
-            return AGAIN
-        if update.writes:
-            self._told(now)
-        memory.entering = None
-        if now.status.phase in TERMINAL:
-            return DONE
-        if wait:
-            memory.wait_for(now, self._clock, wait)
-        return self._in(wait, now)
-
-    def _told(self, sp: SignalProcessing) -> None:
-        """The write under way is stored, `sp` is what it made: tell of it, once."""
-        memory = self._memories.of(sp)
-        entering, memory.entering = memory.entering, None
-        if entering is not None:
-            entering.tell(sp)
-
-    def _in(self, seconds: float, sp: SignalProcessing) -> Result:
-        """Return the result that asks for a pass in `seconds`, or when the deadline of `sp` has passed, if earlier."""
-        if sp.spec.times_out_at is None:
-            return Result(requeue_after=seconds)
-        left = (sp.spec.times_out_at - self._clock.now()).total_seconds() + _BEHIND_DEADLINE
-        return Result(requeue_after=max(0.0, min(seconds, left)))
+        return await self._commits.commit(sp, self._status.completed(sp, business), tell)
 
     def _since(self, began: float) -> float:
         return self._clock.monotonic() - began

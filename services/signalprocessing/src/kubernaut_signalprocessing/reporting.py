@@ -13,11 +13,10 @@ from __future__ import annotations
 from kubernaut_api import SignalProcessing
 from kubernaut_runtime import EventRecorder
 from kubernaut_runtime.text import cut, one_line
-from kubernaut_status import Object
 
 from .audit import AuditTrail
 from .conditions import named
-from .metrics import SignalProcessingMetrics
+from .metrics import FailureReason, SignalProcessingMetrics
 from .phases import COMPLETED, PENDING
 
 MAX_EVENT_ERROR = 512
@@ -60,7 +59,7 @@ class Reporter:
         target_type = sp.spec.signal.target_type
         if target_type not in ("", KUBERNETES):
             text = f'Target type "{target_type}" is not supported; only what the cluster knows is added'
-            self._events.warning(_raw(sp), "UnsupportedTargetType", text)
+            self._events.warning(sp.identity(), "UnsupportedTargetType", text)
 
     def accepted(self, sp: SignalProcessing) -> None:
         """Phase Pending was entered."""
@@ -74,12 +73,14 @@ class Reporter:
     def enriched(self, sp: SignalProcessing, before: str, seconds: float) -> None:
         """Phase Classifying was entered, after reads of `seconds` in phase `before`."""
         context, target = sp.status.kubernetes_context, named(sp.spec.signal.target_resource)
-        if context is not None and context.degraded_mode:
+        degraded = context is not None and context.degraded_mode
+        if degraded:
             text = f"{target}: the target could not be read; enriched in degraded mode"
-            self._events.warning(_raw(sp), "EnrichmentDegraded", text)
+            self._events.warning(sp.identity(), "EnrichmentDegraded", text)
         else:
-            self._events.normal(_raw(sp), "SignalEnriched", f"{target}: enriched")
+            self._events.normal(sp.identity(), "SignalEnriched", f"{target}: enriched")
         self._left(sp, before, seconds)
+        self._metrics.enriched(degraded=degraded)
         self._audit.enriched(sp, seconds)
 
     def classified(self, sp: SignalProcessing, before: str, seconds: float) -> None:
@@ -96,7 +97,7 @@ class Reporter:
             f"priority={priority.priority if priority is not None else ''}, "
             f"environment={environment.environment if environment is not None else ''}"
         )
-        self._events.normal(_raw(sp), "SignalProcessed", text)
+        self._events.normal(sp.identity(), "SignalProcessed", text)
         self._audit.business(sp)
         self._audit.processed(sp)
         self._metrics.ended(sp, COMPLETED)
@@ -104,13 +105,14 @@ class Reporter:
     def attempt_failed(self, sp: SignalProcessing, reason: str, error: str) -> None:
         """An attempt in the phase of `sp` has failed and will be made again; `reason` is the Event's."""
         self._metrics.failed(sp.status.phase)
-        self._events.warning(_raw(sp), reason, cut(one_line(error), MAX_EVENT_ERROR))
+        self._events.warning(sp.identity(), reason, cut(one_line(error), MAX_EVENT_ERROR))
         self._audit.failed(sp, sp.status.phase, error)
 
-    def failed(self, sp: SignalProcessing, before: str, reason: str, error: str) -> None:
-        """Phase Failed was entered out of phase `before` because of `error`; `reason` is the Event's."""
+    def failed(self, sp: SignalProcessing, before: str, reason: str, error: str, why: FailureReason) -> None:
+        """Phase Failed was entered out of phase `before` because of `error`; `reason` is the Event's, `why` counts."""
         self._metrics.failed(before)
-        self._events.warning(_raw(sp), reason, cut(one_line(error), MAX_EVENT_ERROR))
+        self._metrics.gave_up(why)
+        self._events.warning(sp.identity(), reason, cut(one_line(error), MAX_EVENT_ERROR))
         self._audit.failed(sp, before, error)
         self._audit.transition(sp, before)
         self._audit.processed(sp)
@@ -118,11 +120,7 @@ class Reporter:
         self._metrics.seen(sp)
 
     def _left(self, sp: SignalProcessing, before: str, seconds: float) -> None:
-        self._events.normal(_raw(sp), "PhaseTransition", f"Phase changed: {before} → {sp.status.phase}")
+        self._events.normal(sp.identity(), "PhaseTransition", f"Phase changed: {before} → {sp.status.phase}")
         self._audit.transition(sp, before)
         self._metrics.succeeded(before, seconds)
         self._metrics.seen(sp)
-
-
-def _raw(sp: SignalProcessing) -> Object:
-    return {"apiVersion": sp.api_version, "kind": sp.kind, "metadata": sp.metadata.to_wire()}

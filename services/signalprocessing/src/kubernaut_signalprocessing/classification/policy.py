@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -35,10 +35,20 @@ from kubernaut_api import (
     SignalProcessing,
 )
 from kubernaut_api.signalprocessing import ENVIRONMENTS, PRIORITIES, SEVERITIES, Signal
-from kubernaut_policy import Answer, Failure, PolicyError, PolicyInputError, Results, Value
+from kubernaut_policy import (
+    Answer,
+    Failure,
+    PolicyCrashError,
+    PolicyError,
+    PolicyInputError,
+    PolicyTimeoutError,
+    Results,
+    Value,
+)
 from kubernaut_runtime.text import cut, one_line
 from kubernaut_signalprocessing.enrichment.labels import custom_labels
 from kubernaut_signalprocessing.failure import MandatoryRule, RuleFailure
+from kubernaut_signalprocessing.metrics import PolicyLack
 
 from .document import input_document
 from .signal_mode import SignalModes
@@ -82,11 +92,14 @@ class Classification:
 
 
 class Classifier:
-    """Asks `evaluator`, and the table of proactive signals."""
+    """Asks `evaluator`, and the table of proactive signals; `lacking` is told what an answer lacks, for the metric."""
 
-    def __init__(self, evaluator: PolicyEvaluator, modes: SignalModes) -> None:
+    def __init__(
+        self, evaluator: PolicyEvaluator, modes: SignalModes, lacking: Callable[[PolicyLack], None] = lambda lack: None
+    ) -> None:
         self._evaluator = evaluator
         self._modes = modes
+        self._lacking = lacking
 
     async def classify(self, sp: SignalProcessing, now: datetime) -> Classification | RuleFailure:
         """Return what `sp` is, by its stored context; or the first mandatory rule that failed.
@@ -96,23 +109,29 @@ class Classifier:
         document = input_document(sp.spec.signal, sp.status.kubernetes_context)
         try:
             results = await self._evaluator.evaluate(CLASSIFYING_QUERIES, document)
-        except PolicyInputError as error:
-            return RuleFailure("policy", str(error))
         except PolicyError as error:
+            self._lacking(_kind(error))
+            if isinstance(error, PolicyInputError):
+                return RuleFailure("policy", str(error))
             if error.retryable:
                 raise PolicyBusyError(str(error)) from error
             raise
-        return self._read(results, sp.spec.signal, now)
+        found = self._read(results, sp.spec.signal, now)
+        if isinstance(found, RuleFailure) and found.rule != "policy":
+            self._lacking(found.rule)
+        return found
 
     async def custom_labels(self, signal: Signal, context: KubernetesContext) -> dict[str, list[str]]:
         """Return the custom labels of a target that was just read. A policy that fails leaves the well-known ones."""
+        lack: PolicyLack = "labels"
         try:
             answer = (await self._evaluator.evaluate(LABELS_QUERY, input_document(signal, context)))["labels"]
         except PolicyError as error:
-            answer = Failure(str(error))
+            lack, answer = _kind(error), Failure(str(error))
         if isinstance(answer, Value) and isinstance(answer.value, dict):
             return custom_labels(context, answer.value)
         if not _undefined(answer):
+            self._lacking(lack)
             logger.warning("the policy's labels are not used", extra={"rule": "labels", "error": _said(answer)})
         return custom_labels(context, None)
 
@@ -130,12 +149,30 @@ class Classifier:
         classes = SignalClassification(
             severity=severity,
             policy_hash=results.hash,
-            cluster_classification=_cluster(results["cluster"]),
+            cluster_classification=self._cluster(results["cluster"]),
             signal_mode=mode.mode,
             signal_name=mode.signal_name,
             source_signal_name=mode.source_signal_name,
         )
         return Classification(environment, priority, classes)
+
+    def _cluster(self, answer: Answer) -> str:
+        if isinstance(answer, Value) and isinstance(answer.value, str):
+            return _text(answer.value)
+        if not _undefined(answer):
+            self._lacking("cluster")
+            logger.warning(
+                "the policy's class of the cluster is not used", extra={"rule": "cluster", "error": _said(answer)}
+            )
+        return ""
+
+
+def _kind(error: PolicyError) -> PolicyLack:
+    if isinstance(error, PolicyTimeoutError):
+        return "timeout"
+    if isinstance(error, PolicyCrashError):
+        return "crash"
+    return "input" if isinstance(error, PolicyInputError) else "unavailable"
 
 
 _ENVIRONMENT_OF = {name.lower(): name for name in ENVIRONMENTS}
@@ -172,16 +209,6 @@ def _severity(answer: Answer) -> str | RuleFailure:
     if not isinstance(answer.value, str) or answer.value not in SEVERITIES:
         return _outside("severity", "", answer.value, SEVERITIES)
     return answer.value
-
-
-def _cluster(answer: Answer) -> str:
-    if isinstance(answer, Value) and isinstance(answer.value, str):
-        return _text(answer.value)
-    if not _undefined(answer):
-        logger.warning(
-            "the policy's class of the cluster is not used", extra={"rule": "cluster", "error": _said(answer)}
-        )
-    return ""
 
 
 def _object(rule: MandatoryRule, answer: Answer) -> Mapping[str, Any] | RuleFailure:

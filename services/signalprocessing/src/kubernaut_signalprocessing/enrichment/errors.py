@@ -18,12 +18,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from kubernaut_signalprocessing.metrics import FailureReason
+
 
 class EnrichmentError(Exception):
     """The root; also what a read raises that no subclass fits (for example 400)."""
 
     permanent: ClassVar[bool] = False
     """Whether trying again is in vain."""
+
+    reason: ClassVar[FailureReason] = "unreadable"
+    """What a signal that ends of it is counted as."""
 
 
 class TransientReadError(EnrichmentError):
@@ -40,6 +45,8 @@ class TransientReadError(EnrichmentError):
 class ForbiddenReadError(EnrichmentError):
     """403. The missing permission: `verb` on `resource` (`deployments.apps`) in `namespace` (empty: cluster-wide)."""
 
+    reason = "forbidden"
+
     def __init__(self, *, verb: str, resource: str, namespace: str, detail: str = "") -> None:
         self.verb, self.resource, self.namespace = verb, resource, namespace
         where = f"in namespace {namespace}" if namespace else "at cluster scope"
@@ -52,6 +59,8 @@ class ForbiddenReadError(EnrichmentError):
 class NamespaceMissingError(EnrichmentError):
     """The target's `namespace` does not exist."""
 
+    reason = "namespace_missing"
+
     def __init__(self, namespace: str, target: str) -> None:
         self.namespace = namespace
         super().__init__(f"cannot enrich {target}: namespace {namespace} does not exist")
@@ -61,6 +70,7 @@ class InvalidTargetError(EnrichmentError):
     """The target names no namespace although its kind lives in one, or a namespace whose name cannot be one."""
 
     permanent = True
+    reason = "invalid_target"
 
 
 class RemoteClusterError(EnrichmentError):
@@ -70,6 +80,7 @@ class RemoteClusterError(EnrichmentError):
     """
 
     permanent = True
+    reason = "remote_cluster"
 
     def __init__(self, cluster_id: str) -> None:
         self.cluster_id = cluster_id
