@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+MODES = ("atomic", "sequential")
+"""`controller.statusUpdateMode`: one write for a pass, or one for each change that it makes."""
+
 SERVICES = Path(__file__).parents[1] / "services"
 
 _TABLE = re.compile(r"^\| path \|(?P<columns>.+)\|\n\|[-|]+\|\n(?P<rows>(?:\|.+\|\n)+)", re.MULTILINE)

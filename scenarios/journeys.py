@@ -32,9 +32,6 @@ from kubernaut_testing.waiting import eventually
 from scenarios.budgets import read_budgets
 from scenarios.notification import CONTRACT, PROGRAM, NotificationSite
 
-MODES = ("atomic", "sequential")
-"""`controller.statusUpdateMode`: one write for a pass, or one for each attempt and one for the rest."""
-
 HTTP = ("slack", "teams", "pagerduty")
 """Channels that call the journey's webhook."""
 

@@ -7,21 +7,18 @@ Routing goes by the extension `to`: `all` (Slack, console, file; also the defaul
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
-from kubernaut_api import load_crd
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
-from kubernaut_testing.deployment import OperatorDeployment
-from kubernaut_testing.entries import Entry
 from kubernaut_testing.invariants import Contract
-from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import FaultProxy
-from kubernaut_testing.receivers import Received, WebhookReceiver
+from kubernaut_testing.receivers import Answer, Received, WebhookReceiver
+from scenarios.faults.site import PARALLEL, FaultSite
 
 ROLE = Path(__file__).parents[1] / "services" / "notification" / "deploy" / "role.yaml"
 PROGRAM = "kubernaut-notification"
@@ -30,6 +27,8 @@ TERMINAL = frozenset({"Sent", "PartiallySent", "Failed"})
 
 QUICK_RETRY = {"maxAttempts": 5, "initialBackoffSeconds": 1, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
 """The shortest waits that the CRD allows: a second between attempts."""
+
+LONG_WAIT = {"maxAttempts": 3, "initialBackoffSeconds": 300, "backoffMultiplier": 1, "maxBackoffSeconds": 300}
 
 CHANNELS: dict[str, dict[str, Any]] = {
     "all": {"slackConfigs": [{"credentialRef": "slack"}], "consoleConfigs": [{}], "fileConfigs": [{}]},
@@ -90,12 +89,19 @@ CONTRACT = Contract(
 """What a NotificationRequest's status means, for the invariant checker; written apart from the service's own tables."""
 
 
-class NotificationSite:
+class NotificationSite(FaultSite):
     """One namespace with its operator, folders and receiver.
 
-    `deployment` is the operator; start it as a context manager. `deployments` are all replicas. `receiver` stands for
-    Slack, `datastorage` for Data Storage (without it audit events are lines of the operator's output).
+    `receiver` stands for Slack, `datastorage` for Data Storage (without it audit events are lines of the operator's
+    output).
     """
+
+    program, api_version, kind, plural, terminal = PROGRAM, API_VERSION, KIND, PLURAL, TERMINAL
+    contract, role, account, lease_name = CONTRACT, ROLE, "notification-controller", "notification.kubernaut.ai"
+    life, calls, waiting_writes, effects_follow = ("", "Pending", "Sending", "Sent"), 3, 3, False
+    few: ClassVar = {"delivery": {"maxCallsPerChannel": PARALLEL}}
+    patient: ClassVar = {"delivery": {"circuitBreaker": {"failures": 1000}}}
+    foreign_end: ClassVar = {"phase": "Failed", "reason": "AllDeliveriesFailed", "message": "ended by hand"}
 
     def __init__(
         self,
@@ -109,9 +115,6 @@ class NotificationSite:
         datastorage: DataStorage | None = None,
         name: str = "operator",
     ) -> None:
-        self.control_plane = control_plane
-        self.namespace = namespace
-        self.folder = folder
         self.receiver = receiver
         self.datastorage = datastorage
         self.output = folder / "delivered"
@@ -121,30 +124,12 @@ class NotificationSite:
         self.output.mkdir(exist_ok=True)
         (self.credentials / "slack").write_text(f"{receiver.url}/slack\n")
         self.write_routing()
-        self.deployments: list[OperatorDeployment] = []
-        self.deployment = self.deploy(name, config=config, proxy=proxy)
+        super().__init__(control_plane, namespace, folder, config=config, proxy=proxy, name=name)
 
-    def deploy(
-        self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
-    ) -> OperatorDeployment:
-        """A further replica with the same routing, credentials and output; it is not started."""
-        deployment = OperatorDeployment(
-            self.control_plane,
-            self.namespace,
-            PROGRAM,
-            self.folder / name,
-            role=ROLE,
-            config=self.config(config or {}),
-            env={"ROUTING_CONFIG_PATH": str(self.routing), "POD_NAME": name, **self._trust()},
-            proxy=proxy,
-            account="notification-controller",
-        )
-        self.deployments.append(deployment)
-        return deployment
-
-    def _trust(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Where the routing file is, and whom to trust."""
         ca_file = self.datastorage.ca_file if self.datastorage else None
-        return {"TLS_CA_FILE": str(ca_file)} if ca_file else {}
+        return {"ROUTING_CONFIG_PATH": str(self.routing), **({"TLS_CA_FILE": str(ca_file)} if ca_file else {})}
 
     def config(self, further: Mapping[str, Any]) -> dict[str, Any]:
         """The operator's config with this site's folders; `further` overrides whole sections."""
@@ -180,34 +165,43 @@ class NotificationSite:
         """Create a NotificationRequest; `spec` overrides its fields."""
         return self.control_plane.api.create(notification(self.namespace, name, to, **spec))
 
-    def get(self, name: str) -> dict[str, Any]:
-        """The stored object."""
-        return self.control_plane.api.get(API_VERSION, KIND, self.namespace, name)
+    def create_other(self, name: str, /) -> dict[str, Any]:
+        """Create one that goes to the console alone."""
+        return self.create(name, "console")
 
-    def status(self, name: str) -> dict[str, Any]:
-        """Its status, empty if it has none."""
-        return self.get(name).get("status") or {}
+    def is_other(self, name: str) -> bool:
+        """Whether one attempt was recorded, on the console."""
+        return [attempt["channel"] for attempt in self.status(name)["deliveryAttempts"]] == ["console"]
 
-    def phase(self, name: str) -> str:
-        """Its phase, empty if it has none."""
-        return str(self.status(name).get("phase", ""))
+    def create_waiting(self, name: str) -> dict[str, Any]:
+        """Create one that Slack refuses once, and that is tried again in five minutes."""
+        self.receiver.script(503)
+        return self.create(name, "slack", retryPolicy=LONG_WAIT)
 
-    def ended(self, name: str) -> bool:
-        """Whether its phase is terminal."""
-        return self.phase(name) in TERMINAL
+    def waits(self, name: str) -> bool:
+        """Whether Slack has refused it."""
+        return self.status(name).get("totalAttempts") == 1
 
-    def objects(self) -> list[dict[str, Any]]:
-        """All objects of the namespace."""
-        return self.control_plane.api.list(API_VERSION, KIND, self.namespace)
+    def prolong(self) -> None:
+        """Let Slack refuse each once: Pending, Sending, Retrying, Sent."""
+        refused: set[str] = set()
 
-    def ref(self, name: str) -> str:
-        """How the ledger calls the object."""
-        return f"{PLURAL}/{self.namespace}/{name}"
+        def refuse_once(request: Received) -> int:
+            name = slack_subject(request)
+            if name in refused:
+                return 200
+            refused.add(name)
+            return 503
 
-    def requests(self, ledger: RequestLedger, name: str) -> list[Entry]:
-        """What the operator asked of the object."""
-        ledger.settle()
-        return ledger.requests(self.ref(name), user_agent=PROGRAM)
+        self.receiver.default = refuse_once
+
+    def slow(self, seconds: float) -> None:
+        """Let Slack take so long for an answer."""
+        self.receiver.default = Answer(delay=seconds)
+
+    def begun(self) -> int:
+        """How many calls Slack has had."""
+        return len(self.receiver.requests)
 
     def files(self, name: str) -> list[Path]:
         """The files that the file channel wrote for the notification."""
@@ -232,7 +226,7 @@ class NotificationSite:
         keys = [attempt["channel"] for attempt in self.status(name).get("deliveryAttempts") or []]
         return next((key for key in keys if key.startswith("slack:")), "")
 
-    def effects(self, name: str) -> list[tuple[str, int]]:
+    def effects(self, name: str) -> list[Hashable]:
         """The deliveries that took place, repetitions included, as (channel, attempt that is recorded as successful).
 
         The subject must be the object's name.
@@ -249,15 +243,7 @@ class NotificationSite:
         }
         return [(key, succeeded.get(key, 0)) for key, number in found.items() for _ in range(number)]
 
-    def events(self, name: str, reason: str = "") -> list[dict[str, Any]]:
-        """The Events about the object; with `reason` only those."""
-        return [
-            event
-            for event in self.control_plane.api.list("v1", "Event", self.namespace)
-            if event["involvedObject"]["name"] == name and reason in ("", event["reason"])
-        ]
-
-    def told_unknown(self, name: str) -> set[tuple[str, int]]:
+    def told_unknown(self, name: str) -> set[Hashable]:
         """The attempts, as (channel, number), whose outcome Events told as unknown."""
         told = (UNKNOWN.match(event["message"]) for event in self.events(name, "DeliveryOutcomeUnknown"))
         return {(match["channel"], int(match["number"])) for match in told if match}
@@ -292,4 +278,4 @@ def notification(namespace: str, name: str, to: str = "all", **spec: Any) -> dic
 
 def install_crds(control_plane: ControlPlane) -> None:
     """Apply the CRDs that the models generate."""
-    control_plane.apply(load_crd(PLURAL))
+    NotificationSite.install_crds(control_plane)

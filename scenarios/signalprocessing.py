@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kubernaut_api import load_crd
+from kubernaut_status import UpdateMode
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.deployment import OperatorDeployment
@@ -83,6 +84,7 @@ class SignalProcessingSite:
 
     `deployment` is the operator; start it as a context manager. `datastorage` stands for Data Storage (without it audit
     events are lines of the operator's output). The policy is the shipped one until `write_policy` says otherwise.
+    `mode` is its mode of writing; `role` is the file with what it may do.
     """
 
     def __init__(
@@ -91,10 +93,13 @@ class SignalProcessingSite:
         namespace: str,
         folder: Path,
         *,
+        mode: UpdateMode = "atomic",
+        role: Path = ROLE,
         config: Mapping[str, Any] | None = None,
         proxy: FaultProxy | None = None,
         datastorage: DataStorage | None = None,
     ) -> None:
+        self.role = role
         self.control_plane, self.namespace, self.datastorage = control_plane, namespace, datastorage
         self.folder = folder
         self.policies = folder / "policies"
@@ -103,6 +108,7 @@ class SignalProcessingSite:
         self.mappings.write_text("proactive_signal_mappings:\n  PredictedOOMKill: OOMKilled\n")
         self.write_policy(files("kubernaut_signalprocessing").joinpath("policy/default.rego").read_text())
         whole: dict[str, Any] = {"classifier": {"policyDir": str(self.policies)}, **(config or {})}
+        whole["controller"] = {"statusUpdateMode": mode, **whole.get("controller", {})}
         if datastorage is not None:
             whole["datastorage"] = {"url": datastorage.url, "healthUrl": datastorage.health_url}
         self.deployment = self.deploy(whole, proxy)
@@ -114,7 +120,7 @@ class SignalProcessingSite:
             self.namespace,
             PROGRAM,
             self.folder / "operator",
-            role=ROLE,
+            role=self.role,
             config=config,
             env={"SIGNAL_MODE_CONFIG_PATH": str(self.mappings)},
             proxy=proxy,
@@ -138,6 +144,10 @@ class SignalProcessingSite:
     def phase(self, name: str) -> str:
         """The phase of an object, empty if it has none yet."""
         return str(self.status(name).get("phase", ""))
+
+    def events(self, name: str, reason: str = "") -> list[dict[str, Any]]:
+        """The Events about an object; with `reason` only those."""
+        return self.control_plane.api.events(self.namespace, name, reason)
 
     def objects(self) -> list[dict[str, Any]]:
         """All objects of the namespace."""

@@ -146,6 +146,14 @@ class RestClient:
         answer: dict[str, Any] = self.request("PATCH", path, body, content_type=_MERGE)
         return answer
 
+    def events(self, namespace: str, name: str, reason: str = "") -> Objects:
+        """The Events about the objects called `name` in the namespace; with `reason` only those."""
+        return [
+            event
+            for event in self.list("v1", "Event", namespace)
+            if event["involvedObject"]["name"] == name and reason in ("", event["reason"])
+        ]
+
     def delete(self, api_version: str, kind: str, namespace: str | None, name: str) -> None:
         """Delete one object; nothing happens if it is gone already."""
         try:

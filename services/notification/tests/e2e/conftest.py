@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from scenarios.journeys import MODES, Journey, Tour, tour
+from scenarios.budgets import MODES
+from scenarios.journeys import Journey, Tour, tour
 
 from kubernaut_testing.controlplane import ControlPlane
 

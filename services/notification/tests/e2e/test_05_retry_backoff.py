@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from scenarios.budgets import MODES
 from scenarios.in_process import Shop
-from scenarios.journeys import MODES, Journey, Tour, short_policy
+from scenarios.journeys import Journey, Tour, short_policy
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM
 
 from kubernaut_notification.delivery.channel import PermanentError
