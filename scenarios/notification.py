@@ -7,7 +7,7 @@ Routing goes by the extension `to`: `all` (Slack, console, file; also the defaul
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -226,7 +226,7 @@ class NotificationSite(FaultSite):
         keys = [attempt["channel"] for attempt in self.status(name).get("deliveryAttempts") or []]
         return next((key for key in keys if key.startswith("slack:")), "")
 
-    def effects(self, name: str) -> list[Hashable]:
+    def effects(self, name: str) -> list[tuple[str, int]]:
         """The deliveries that took place, repetitions included, as (channel, attempt that is recorded as successful).
 
         The subject must be the object's name.
@@ -243,7 +243,7 @@ class NotificationSite(FaultSite):
         }
         return [(key, succeeded.get(key, 0)) for key, number in found.items() for _ in range(number)]
 
-    def told_unknown(self, name: str) -> set[Hashable]:
+    def told_unknown(self, name: str) -> set[tuple[str, int]]:
         """The attempts, as (channel, number), whose outcome Events told as unknown."""
         told = (UNKNOWN.match(event["message"]) for event in self.events(name, "DeliveryOutcomeUnknown"))
         return {(match["channel"], int(match["number"])) for match in told if match}

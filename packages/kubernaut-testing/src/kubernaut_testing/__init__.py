@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kubernaut_testing.proxy import Rule as Rule
     from kubernaut_testing.receivers import Answer as Answer
     from kubernaut_testing.receivers import WebhookReceiver as WebhookReceiver
+    from kubernaut_testing.site import OperatorSite as OperatorSite
     from kubernaut_testing.smtp import SmtpReceiver as SmtpReceiver
     from kubernaut_testing.waiting import eventually as eventually
     from kubernaut_testing.waiting import eventually_async as eventually_async
@@ -50,6 +51,7 @@ _HOME = {
     "FaultSweep": "faultsweep",
     "LocalKubelet": "kubelet",
     "OperatorProcess": "process",
+    "OperatorSite": "site",
     "RequestLedger": "ledger",
     "Rule": "proxy",
     "SmtpReceiver": "smtp",
@@ -79,6 +81,7 @@ __all__ = [
     "FaultSweep",
     "LocalKubelet",
     "OperatorProcess",
+    "OperatorSite",
     "RequestLedger",
     "Rule",
     "SmtpReceiver",

@@ -66,7 +66,8 @@ class Contract:
         transitions: legal next phases by phase; "" is an object without one; a terminal phase has none.
         writer: user agent of the operator; versions that others wrote are not held to I1 and I7.
         phase_field: name of the phase in the status ("overallPhase" of a RemediationRequest).
-        attempts: the attempts recorded in a status, in order.
+        attempts: the attempts recorded in a status, in order; of an operator whose effects follow its writes (Events,
+            say), what the status says must have been told.
         attempt_id: identity of an attempt, such as (channel, number).
         attempt_time: RFC 3339 time of an attempt, for I7; None leaves that out.
         succeeded: whether an attempt claims that its effect took place.
@@ -115,7 +116,12 @@ def check_history(ledger: RequestLedger, obj: ObjectLike, contract: Contract) ->
 
 
 def check_effects(
-    status: StatusMap, effects: Iterable[Hashable], contract: Contract, *, unknown: Collection[Hashable] = ()
+    status: StatusMap,
+    effects: Iterable[Hashable],
+    contract: Contract,
+    *,
+    unknown: Collection[Hashable] = (),
+    lost: Collection[Hashable] = (),
 ) -> list[Violation]:
     """I3: effects as the receiver saw them against the attempts of the final status.
 
@@ -124,6 +130,7 @@ def check_effects(
         effects: identity (as ``contract.attempt_id``) of each effect that took place, repetitions included.
         contract: of the kind.
         unknown: identities that were told as unknown and may have taken place more than once.
+        lost: identities whose effect may be missing, because it follows the write and the process was killed between.
     """
     attempts = {contract.attempt_id(attempt): attempt for attempt in contract.attempts(status)}
     counts = Counter(effects)
@@ -140,7 +147,7 @@ def check_effects(
     found += [
         Violation("I3", f"attempt {identity} claims success and had no effect")
         for identity, attempt in attempts.items()
-        if contract.succeeded(attempt) and identity not in counts
+        if contract.succeeded(attempt) and identity not in counts and identity not in lost
     ]
     return found
 
@@ -152,6 +159,7 @@ def assert_invariants(
     *,
     effects: Iterable[Hashable] | None = None,
     unknown: Collection[Hashable] = (),
+    lost: Collection[Hashable] = (),
 ) -> None:
     """Settle and fail with every violation of one object; I3 only where ``effects`` are given."""
     ledger.settle()
@@ -160,7 +168,7 @@ def assert_invariants(
     if not history:
         found.append(Violation("I1", "the ledger knows no version of it: is its group in record_bodies?"))
     elif effects is not None:
-        found += check_effects(history[-1].status, effects, contract, unknown=unknown)
+        found += check_effects(history[-1].status, effects, contract, unknown=unknown, lost=lost)
     if found:
         name = obj if isinstance(obj, str) else obj["metadata"]["name"]
         raise AssertionError(f"{name}:\n" + "\n".join(f"  {violation}" for violation in found))
