@@ -3,6 +3,7 @@
 * `charts/<service>/charts/kubernaut-common`: a copy of the library chart, so that a clone, or the chart's folder alone,
   installs without `helm dependency build`;
 * `charts/<service>/files/crds`: the CRDs that the models generate;
+* `charts/<service>/files/role.yaml`: a copy of the service's `deploy/role.yaml`, from which the roles are rendered;
 * `definitions.config` in `values.schema.json`: which keys the service's config file has, from its pydantic model, so
   that a key which the program does not know is refused before anything is installed;
 * the table of values in `README.md`, from the comments in `values.yaml` that begin with `--`.
@@ -27,9 +28,11 @@ from pydantic.fields import FieldInfo
 from kubernaut_api.crds import crd_path
 from kubernaut_notification.config import NotificationConfig
 from kubernaut_runtime.sections import ControllerConfig
+from kubernaut_signalprocessing.config import SignalProcessingConfig
 
 CHARTS = Path(__file__).parent
 LIBRARY = CHARTS / "kubernaut-common"
+SERVICES_FOLDER = CHARTS.parent / "services"
 BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
 DURATION = {"type": "string", "pattern": "^[+-]?([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$"}
 """A Go duration; the program checks the rest."""
@@ -48,8 +51,16 @@ class Service:
         """The chart."""
         return CHARTS / self.name
 
+    @property
+    def role(self) -> Path:
+        """What the controller may do, as the service ships it."""
+        return SERVICES_FOLDER / self.name / "deploy" / "role.yaml"
 
-SERVICES = (Service("notification", NotificationConfig, ("notificationrequests",)),)
+
+SERVICES = (
+    Service("notification", NotificationConfig, ("notificationrequests",)),
+    Service("signalprocessing", SignalProcessingConfig, ("signalprocessings",)),
+)
 
 
 def generated(service: Service) -> dict[Path, str]:
@@ -61,6 +72,7 @@ def generated(service: Service) -> dict[Path, str]:
     for plural in service.crds:
         source = crd_path(plural)
         files[service.folder / "files" / "crds" / source.name] = source.read_text()
+    files[service.folder / "files" / "role.yaml"] = service.role.read_text()
     schema = service.folder / "values.schema.json"
     files[schema] = with_config(schema.read_text(), service.config)
     readme = service.folder / "README.md"

@@ -7,11 +7,16 @@ template of this library takes the chart's root context and asks for it.
     configDir, configFile            where the config file is mounted, and its name
     configMapName, metricsService    names that are not `<service>-config` and `<service>-metrics`
     config: {}                       the content of the config file
+    followed: []                     files that are followed while the program runs, each in a ConfigMap of its own that
+                                     is mounted as a folder (a subPath would never change): {volume, mountPath, key,
+                                     configMap (its name), content, existingConfigMap (used instead if it is set)}
     env: []                          further environment of the container
     volumes: [], volumeMounts: []    further volumes
-    rules: []                        rules of its Role
     crds: []                         file names below files/crds
     egress: []                       further rules of its NetworkPolicy
+    notes: {}                        words of the notes: {worksOn: the kind, in plural; files: what else is checked;
+                                     lines: a list of {word, text}}
+    refused: ""                      why these values cannot be installed, and what to do
 */}}
 {{- define "kubernaut.component" -}}
 {{- $service := include "kubernaut.service" . -}}

@@ -1,5 +1,5 @@
-{{/* The config file's ConfigMap. */}}
-{{- define "kubernaut.configMap" -}}
+{{/* The ConfigMaps: the config file, and the files that are followed, unless somebody else's ConfigMap has them. */}}
+{{- define "kubernaut.configMaps" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
 apiVersion: v1
 kind: ConfigMap
@@ -8,6 +8,18 @@ metadata:
 data:
   {{ $component.configFile }}: |
     {{- toYaml $component.config | nindent 4 }}
+{{- range $file := $component.followed }}
+{{- if not $file.existingConfigMap }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "kubernaut.metadata" (dict "root" $ "name" $file.configMap) | nindent 2 }}
+data:
+  {{ $file.key | quote }}: |2
+    {{- $file.content | trimSuffix "\n" | nindent 4 }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/*
@@ -44,6 +56,9 @@ is always there.
 {{/* Refuse values that would start and then do harm. */}}
 {{- define "kubernaut.validate" -}}
 {{- $component := include "kubernaut.component" . | fromYaml -}}
+{{- with $component.refused -}}
+{{- fail . -}}
+{{- end -}}
 {{- range $label := list "app" "app.kubernetes.io/instance" -}}
 {{- if hasKey ($.Values.podLabels | default dict) $label -}}
 {{- fail (printf "cannot use podLabels: %s is what selects the pods; leave it out" $label) -}}

@@ -11,13 +11,17 @@ configFile: config.yaml
 configMapName: "{{ include "kubernaut.fullname" . }}-config"
 config:
   {{- toYaml $config | nindent 2 }}
+followed:
+  - volume: routing
+    mountPath: /etc/notification-routing
+    key: routing.yaml
+    configMap: {{ printf "%s-routing-config" (include "kubernaut.base" .) | quote }}
+    existingConfigMap: {{ .Values.routing.existingConfigMap | quote }}
+    content: {{ include "notification.routing" . | toJson }}
 env:
   - name: ROUTING_CONFIG_PATH
     value: /etc/notification-routing/routing.yaml
 volumeMounts:
-  - name: routing
-    mountPath: /etc/notification-routing
-    readOnly: true
   - name: credentials
     mountPath: {{ (($config.delivery | default dict).credentials | default dict).dir | default "/etc/notification/credentials" | quote }}
     readOnly: true
@@ -30,9 +34,6 @@ volumeMounts:
     mountPath: {{ . | quote }}
   {{- end }}
 volumes:
-  - name: routing
-    configMap:
-      name: {{ .Values.routing.existingConfigMap | default (include "notification.routingName" .) | quote }}
   - name: credentials
     {{- include "notification.credentials" . | nindent 4 }}
   {{- if $output }}
@@ -43,27 +44,14 @@ volumes:
   - name: audit
     {{- toYaml .Values.auditVolume | nindent 4 }}
   {{- end }}
-rules:
-  - apiGroups: [kubernaut.ai]
-    resources: [notificationrequests]
-    verbs: [get, list, watch]
-  - apiGroups: [kubernaut.ai]
-    resources: [notificationrequests/status]
-    verbs: [patch]
-  - apiGroups: [""]
-    resources: [events]
-    verbs: [create, patch]
-  {{- if $config.controller.leaderElection }}
-  - apiGroups: [coordination.k8s.io]
-    resources: [leases]
-    verbs: [create]
-  - apiGroups: [coordination.k8s.io]
-    resources: [leases]
-    resourceNames: [{{ $config.controller.leaderElectionId | default "notification.kubernaut.ai" | quote }}]
-    verbs: [get, update]
-  {{- end }}
 crds:
   - kubernaut.ai_notificationrequests.yaml
+notes:
+  worksOn: NotificationRequests
+  files: routing and credentials
+  lines:
+    - word: routing
+      text: {{ include "notification.routingSource" . | quote }}
 egress:
   {{- include "kubernaut.egress" .Values.networkPolicy.externalWebhooks | nindent 2 }}
   {{- include "kubernaut.egress" .Values.networkPolicy.smtp | nindent 2 }}
@@ -127,8 +115,17 @@ emptyDir: {}
 {{- end -}}
 {{- end -}}
 
-{{- define "notification.routingName" -}}
-{{ include "kubernaut.base" . }}-routing-config
+{{/* Where the routing file comes from, in words. */}}
+{{- define "notification.routingSource" -}}
+{{- if .Values.routing.existingConfigMap -}}
+ConfigMap {{ .Values.routing.existingConfigMap }}
+{{- else if .Values.routing.content -}}
+as given
+{{- else if .Values.slack.secretName -}}
+everything to Slack and the console
+{{- else -}}
+everything to the console, which is the pod's log
+{{- end -}}
 {{- end -}}
 
 {{/* The routing file: `routing.content`, else Slack and the console, else the console. */}}

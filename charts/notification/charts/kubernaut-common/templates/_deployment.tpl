@@ -156,6 +156,11 @@ securityContext:
 - name: config
   mountPath: {{ $component.configDir | quote }}
   readOnly: true
+{{- range $component.followed }}
+- name: {{ .volume | quote }}
+  mountPath: {{ .mountPath | quote }}
+  readOnly: true
+{{- end }}
 {{- with $component.volumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -174,6 +179,11 @@ securityContext:
 - name: config
   configMap:
     name: {{ include "kubernaut.configMapName" . | quote }}
+{{- range $component.followed }}
+- name: {{ .volume | quote }}
+  configMap:
+    name: {{ .existingConfigMap | default .configMap | quote }}
+{{- end }}
 {{- with $component.volumes }}
 {{ toYaml . }}
 {{- end }}

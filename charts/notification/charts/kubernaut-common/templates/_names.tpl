@@ -21,6 +21,11 @@ for every release: a namespace has one controller of a kind.
 {{- $component.configMapName | default (printf "%s-config" (include "kubernaut.base" .)) -}}
 {{- end -}}
 
+{{/* The Lease by which one pod acts. */}}
+{{- define "kubernaut.leaseName" -}}
+{{- (include "kubernaut.component" . | fromYaml).config.controller.leaderElectionId | default (printf "%s.kubernaut.ai" (include "kubernaut.service" .)) -}}
+{{- end -}}
+
 {{- define "kubernaut.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "kubernaut.fullname" .) -}}
@@ -54,10 +59,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") | quote }}
 {{- end -}}
 
-{{/* `metadata` of an object. Takes (dict "root" $ "name" "..."), and "labels" and "annotations" as maps. */}}
+{{/*
+`metadata` of an object. Takes (dict "root" $ "name" "..."), "labels" and "annotations" as maps, and "cluster" true for
+an object without a namespace.
+*/}}
 {{- define "kubernaut.metadata" -}}
 name: {{ .name | quote }}
+{{- if not .cluster }}
 namespace: {{ .root.Release.Namespace | quote }}
+{{- end }}
 labels:
   {{- include "kubernaut.labels" .root | nindent 2 }}
   {{- with .labels }}
