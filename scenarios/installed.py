@@ -1,4 +1,8 @@
-"""The Notification operator as users get it: its chart, installed by helm, in pods of a local kubelet."""
+"""Operators as users get them: their charts, installed by helm, in pods of a local kubelet.
+
+A `Release` has the hands and eyes that a bare operator process has, so that a site can have either. `InstalledSite` and
+`InstalledSignalProcessingSite` are the sites of the two services that have one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import base64
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +20,49 @@ from kubernaut_testing.helm import Helm, HelmError
 from kubernaut_testing.kubelet import LocalKubelet
 from kubernaut_testing.proxy import FaultProxy
 from kubernaut_testing.receivers import WebhookReceiver
-from scenarios.notification import PLURAL, NotificationSite
+from scenarios import notification, signalprocessing
+from scenarios.notification import NotificationSite
+from scenarios.signalprocessing import SignalProcessingSite
 
-CHART = Path(__file__).parents[1] / "charts" / "notification"
-RELEASE, DEPLOYMENT, IMAGE = "notification", "notification-controller", "kubernaut-notification"
 METRICS_PORT = 9090
+QUICK_PROBE = {"initialDelaySeconds": 0, "periodSeconds": 1}
+"""A readiness probe for who waits."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of this repository: its name, which is also the release's, and the plural of the kind that it brings."""
+
+    name: str
+    plural: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the chart is."""
+        return Path(__file__).parents[1] / "charts" / self.name
+
+    @property
+    def deployment(self) -> str:
+        """What the Deployment and the ServiceAccount are called."""
+        return f"{self.name}-controller"
+
+
+NOTIFICATION = Chart("notification", notification.PLURAL)
+SIGNALPROCESSING = Chart("signalprocessing", signalprocessing.PLURAL)
 
 
 class Release:
-    """A release of the chart, with the hands and eyes that tests have for a bare operator process.
+    """A release of a chart.
 
     `starts` counts installations; `log` and `records` are the output of the pod that acts.
     """
 
-    def __init__(self, kubelet: LocalKubelet, namespace: str, folder: Path, values: Mapping[str, Any]) -> None:
+    def __init__(
+        self, kubelet: LocalKubelet, namespace: str, folder: Path, chart: Chart, values: Mapping[str, Any]
+    ) -> None:
         self.kubelet = kubelet
         self.namespace = namespace
+        self.chart = chart
         self.values = values
         self.starts = 0
         self._folder = folder
@@ -67,10 +99,10 @@ class Release:
     @property
     def pod(self) -> str:
         """The name of the controller's pod; LookupError if there is none."""
-        pods = self._plane.api.list("v1", "Pod", self.namespace, selector=f"app={DEPLOYMENT}")
+        pods = self._plane.api.list("v1", "Pod", self.namespace, selector=f"app={self.chart.deployment}")
         names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         if not names:
-            raise LookupError(f"cannot find a pod of {DEPLOYMENT} in {self.namespace}")
+            raise LookupError(f"cannot find a pod of {self.chart.deployment} in {self.namespace}")
         return str(names[0])
 
     @property
@@ -94,7 +126,7 @@ class Release:
     @property
     def log(self) -> Path:
         """A file with what the pod has printed so far."""
-        path = self._folder / "operator.log"
+        path = self._folder / f"{self.chart.name}.log"
         path.write_text(self.kubelet.logs(self.namespace, self.pod))
         return path
 
@@ -110,20 +142,19 @@ class Release:
 
     def _install(self) -> None:
         try:
-            self._helm.install(RELEASE, CHART, namespace=self.namespace, values=self.values)
+            self._helm.install(self.chart.name, self.chart.folder, namespace=self.namespace, values=self.values)
         except HelmError as error:
             self._failure = error
 
     def _served(self) -> bool:
-        crd = self._plane.api.find(
-            "apiextensions.k8s.io/v1", "CustomResourceDefinition", None, f"{PLURAL}.kubernaut.ai"
-        )
+        name = f"{self.chart.plural}.kubernaut.ai"
+        crd = self._plane.api.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name)
         conditions = ((crd or {}).get("status") or {}).get("conditions") or []
         return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
 
 
 class InstalledSite(NotificationSite):
-    """A namespace with the chart's release; its Slack URL in a Secret, its files on a folder of this machine."""
+    """A namespace with a Notification release; its Slack URL in a Secret, its files on a folder of this machine."""
 
     deployment: Release  # type: ignore[assignment]
 
@@ -156,8 +187,48 @@ class InstalledSite(NotificationSite):
             "routing": {"content": self.routing.read_text()},
             "credentials": [{"name": "slack", "secretName": "webhooks", "secretKey": "slack"}],
             "fileVolume": {"hostPath": {"path": str(self.output)}},
-            "readinessProbe": {"initialDelaySeconds": 0, "periodSeconds": 1},
+            "readinessProbe": QUICK_PROBE,
         }
-        release = Release(self._kubelet, self.namespace, self.folder, values)
+        release = Release(self._kubelet, self.namespace, self.folder, NOTIFICATION, values)
         self.deployments.append(release)  # type: ignore[arg-type]
         return release
+
+
+class InstalledSignalProcessingSite(SignalProcessingSite):
+    """A namespace with a SignalProcessing release; its policy and its mappings are values, and so in ConfigMaps."""
+
+    deployment: Release  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        kubelet: LocalKubelet,
+        namespace: str,
+        folder: Path,
+        *,
+        config: Mapping[str, Any] | None = None,
+        crds: bool = True,
+    ) -> None:
+        self._kubelet = kubelet
+        self._crds = crds
+        super().__init__(kubelet.control_plane, namespace, folder, config=config)
+
+    def deploy(  # type: ignore[override]
+        self, config: Mapping[str, Any], proxy: FaultProxy | None
+    ) -> Release:
+        """The release, not yet installed."""
+        values = {
+            **{key: value for key, value in config.items() if key != "classifier"},
+            "crds": {"install": self._crds},
+            "policies": {"content": (self.policies / "policy.rego").read_text()},
+            "proactiveSignalMappings": {"content": self.mappings.read_text()},
+            "readinessProbe": QUICK_PROBE,
+        }
+        return Release(self._kubelet, self.namespace, self.folder, SIGNALPROCESSING, values)
+
+    def write_policy(self, text: str) -> None:
+        """Put another policy in place, in the ConfigMap once there is one."""
+        super().write_policy(text)
+        name = f"{SIGNALPROCESSING.name}-policy"
+        api = self.control_plane.api
+        if api.find("v1", "ConfigMap", self.namespace, name) is not None:
+            api.patch("v1", "ConfigMap", self.namespace, name, {"data": {"policy.rego": text}})
