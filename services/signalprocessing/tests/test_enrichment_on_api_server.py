@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from scenarios.shop import LABELS, LONG_NAME, Shop
 
 from kubernaut_api import Signal
 from kubernaut_runtime import Connection, Runtime, Store
@@ -28,47 +29,11 @@ from kubernaut_testing.proxy import Delay, Rule, Status
 from kubernaut_testing.waiting import eventually_async
 
 AGENT = "kubernaut-signalprocessing"
-IMAGE = {"name": "c", "image": "none"}
-TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [IMAGE]}}
-WORKLOAD = {"selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE}
-LABELS = {"app": "web", "version": "2"}
+WEB = {"app": "web"}
 
 
 def signal(kind, name, namespace):
     return Signal.model_validate({"targetResource": {"kind": kind, "name": name, "namespace": namespace}})
-
-
-class Shop:
-    """The objects of one namespace: Pod web-1-x of ReplicaSet web-1 of Deployment web, and others."""
-
-    def __init__(self, plane, namespace):
-        self.plane, self.namespace = plane, namespace
-        label = {"kubernaut.ai/environment": "staging"}
-        plane.api.patch("v1", "Namespace", None, namespace, {"metadata": {"labels": label}})
-        deployment = self.create("apps/v1", "Deployment", "web", WORKLOAD)
-        replica_set = self.create("apps/v1", "ReplicaSet", "web-1", WORKLOAD, deployment)
-        self.pod("web-1-x", replica_set)
-        self.create("apps/v1", "DaemonSet", "agent", WORKLOAD)
-        stateful_set = self.create("apps/v1", "StatefulSet", "db", WORKLOAD | {"serviceName": "db"})
-        self.pod("db-0", stateful_set)
-        self.create("v1", "Service", "front", {"ports": [{"port": 80}]})
-        job = self.create(
-            "batch/v1", "Job", "report-1", {"template": {"spec": TEMPLATE["spec"] | {"restartPolicy": "Never"}}}
-        )
-        self.pod("report-1-x", job)
-        rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "canary", "uid": "r"}}
-        self.pod("canary-x", rollout)
-
-    def create(self, api_version, kind, name, spec, owner=None):
-        metadata = {"name": name, "namespace": self.namespace, "labels": LABELS}
-        if owner is not None:
-            reference = {key: owner[key] for key in ("apiVersion", "kind")}
-            reference |= {key: owner["metadata"][key] for key in ("name", "uid")}
-            metadata["ownerReferences"] = [reference | {"controller": True}]
-        return self.plane.api.create({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
-
-    def pod(self, name, owner=None):
-        return self.create("v1", "Pod", name, {"containers": [IMAGE]}, owner)
 
 
 class Running:
@@ -93,7 +58,9 @@ class Running:
 
 @pytest.fixture
 def shop(control_plane, namespace):
-    return Shop(control_plane, namespace)
+    made = Shop(control_plane, namespace, {"kubernaut.ai/environment": "staging"}, node={"zone": "a"})
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -107,17 +74,8 @@ async def running(control_plane, namespace, shop, monkeypatch):
     assert await task == 0
 
 
-@pytest.fixture
-def node(control_plane, namespace):
-    made = control_plane.api.create(
-        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{namespace}"[:63], "labels": {"zone": "a"}}}
-    )
-    yield made["metadata"]["name"]
-    control_plane.api.delete("v1", "Node", None, made["metadata"]["name"])
-
-
-@pytest.mark.behaviour(21, 22, 23, 24, 25, 26, 27, 28, 31, 33, 35, 41, 46, 47, 49, 50, 51, 52, 59)
-async def test_what_is_read_and_what_it_costs(running, shop, node, namespace, control_plane, ledger):
+@pytest.mark.behaviour(*range(21, 29), 31, 33, 35, *range(40, 45), 46, 47, *range(49, 53), 56, 59, "W19", "W22")
+async def test_what_is_read_and_what_it_costs(running, shop, namespace, control_plane, ledger):
     """One process for all kinds of targets, because starting it takes longer than all of them together."""
     enrich = running.enricher.enrich
 
@@ -129,44 +87,48 @@ async def test_what_is_read_and_what_it_costs(running, shop, node, namespace, co
         assert {entry.verb for entry in entries} <= {"get"}
         return context, [f"{entry.resource} {entry.name}" for entry in entries]
 
-    context, cost = await reads("Pod", "web-1-x")
+    context, cost = await reads("Pod", "web-pod")
     assert context.to_wire() == {
         "namespace": {
             "name": namespace,
             "labels": {"kubernetes.io/metadata.name": namespace, "kubernaut.ai/environment": "staging"},
         },
-        "workload": {"kind": "Pod", "name": "web-1-x", "labels": LABELS},
+        "workload": {"kind": "Pod", "name": "web-pod", "labels": WEB},
         "ownerChain": [
-            {"namespace": namespace, "kind": "ReplicaSet", "name": "web-1", "api_version": "apps/v1"},
-            {"namespace": namespace, "kind": "Deployment", "name": "web", "api_version": "apps/v1"},
+            {"namespace": namespace, "kind": "ReplicaSet", "name": "web-replicaset", "api_version": "apps/v1"},
+            {"namespace": namespace, "kind": "Deployment", "name": "web-deployment", "api_version": "apps/v1"},
         ],
     }
-    assert cost == ["pods web-1-x", "replicasets web-1", "deployments web"]
+    assert cost == ["pods web-pod", "replicasets web-replicaset", "deployments web-deployment"]
 
     for kind, name in (
-        ("Deployment", "web"),
-        ("ReplicaSet", "web-1"),
+        ("Deployment", "web-deployment"),
+        ("ReplicaSet", "web-replicaset"),
         ("DaemonSet", "agent"),
         ("StatefulSet", "db"),
         ("Service", "front"),
     ):
+        labels = WEB if name.startswith("web") else LABELS
         context, cost = await reads(kind, name)
         assert context.workload is not None
-        assert (context.workload.kind, context.workload.labels, context.owner_chain) == (kind, LABELS, [])
+        assert (context.workload.kind, context.workload.labels, context.owner_chain) == (kind, labels, [])
         assert cost == [f"{kind.lower()}s {name}"]
 
     for pod, owners, costs in (
         ("db-0", ["StatefulSet/db"], 2),
-        ("report-1-x", ["Job/report-1"], 2),
+        ("agent-x", ["DaemonSet/agent"], 2),
+        ("report-1-x", ["Job/report-1", "CronJob/report"], 3),
         ("canary-x", ["Rollout/canary"], 1),
+        ("static", [f"Node/{shop.node}"], 2),
+        *((name, [], 1) for name in ("bare", "leaving", "lost", LONG_NAME)),
     ):
         context, cost = await reads("Pod", pod)
         assert [f"{entry.kind}/{entry.name}" for entry in context.owner_chain] == owners
         assert len(cost) == costs
 
-    context, cost = await reads("Node", node, "")
-    assert context.to_wire() == {"workload": {"kind": "Node", "name": node, "labels": {"zone": "a"}}}
-    assert cost == [f"nodes {node}"]
+    context, cost = await reads("Node", shop.node, "")
+    assert context.to_wire() == {"workload": {"kind": "Node", "name": shop.node, "labels": {"zone": "a"}}}
+    assert cost == [f"nodes {shop.node}"]
     context, cost = await reads("ConfigMap", "any")
     assert (context.workload, context.degraded_mode, cost) == (None, False, [])
     context, cost = await reads("ConfigMap", "any", "kube-system")
@@ -196,7 +158,7 @@ async def test_what_is_read_and_what_it_costs(running, shop, node, namespace, co
 
     await eventually_async(environment)
     pods = {"service": "signalprocessing", "verb": "get", "resource": "pods", "subresource": ""}
-    assert running.value("k8s_api_calls_total", **pods, code="200") == 4
+    assert running.value("k8s_api_calls_total", **pods, code="200") == 10
     assert running.value("k8s_api_calls_total", **pods, code="404") == 1
     assert ledger.entries(user_agent=AGENT, where=lambda entry: entry.is_write) == []
 
@@ -238,9 +200,10 @@ async def enricher_by(namespace):
         await client.close()
 
 
+@pytest.mark.behaviour("W13")
 async def test_the_server_sends_metadata_alone(enricher_by, shop, control_plane):
     enricher, noted = enricher_by(control_plane.kubeconfig)
-    await enricher.enrich(signal("Pod", "web-1-x", shop.namespace))
+    await enricher.enrich(signal("Pod", "web-pod", shop.namespace))
     assert [body["kind"] for body in noted.bodies] == ["PartialObjectMetadata"] * 4
     assert all(set(body) == {"kind", "apiVersion", "metadata"} for body in noted.bodies)
 
@@ -253,21 +216,21 @@ async def test_missing_permissions_are_named_by_the_error(enricher_by, shop, con
     control_plane.service_account(namespace, "nobody")
     enricher, _ = enricher_by(control_plane.kubeconfig_for(namespace, "reader"))
     with pytest.raises(ForbiddenReadError, match=rf"get deployments\.apps in namespace {namespace}"):
-        await enricher.enrich(signal("Deployment", "web", namespace))
-    context = await enricher.enrich(signal("Pod", "web-1-x", namespace))
+        await enricher.enrich(signal("Deployment", "web-deployment", namespace))
+    context = await enricher.enrich(signal("Pod", "web-pod", namespace))
     assert [entry.kind for entry in context.owner_chain] == ["ReplicaSet"]
     enricher, _ = enricher_by(control_plane.kubeconfig_for(namespace, "nobody"))
     with pytest.raises(ForbiddenReadError, match="cannot get namespaces at cluster scope"):
-        await enricher.enrich(signal("Pod", "web-1-x", namespace))
+        await enricher.enrich(signal("Pod", "web-pod", namespace))
 
 
-@pytest.mark.behaviour(37, 38, 39, 54, 55)
+@pytest.mark.behaviour(37, 38, 39, 54, 55, "W8", "W24")
 async def test_a_server_that_fails_or_hangs_is_a_transient_error_and_not_a_lack(
     enricher_by, shop, control_plane, fault_proxy
 ):
     kubeconfig = fault_proxy.kubeconfig_for(control_plane.kubeconfig)
     enricher, _ = enricher_by(kubeconfig, timeout=1.0)
-    pod = signal("Pod", "web-1-x", shop.namespace)
+    pod = signal("Pod", "web-pod", shop.namespace)
     for code, text in ((429, "TooManyRequests"), (500, "InternalError"), (503, "ServiceUnavailable")):
         with in_force(fault_proxy, Rule(Status(code, retry_after=3), verb="get")):
             with pytest.raises(TransientReadError, match=text) as caught:
