@@ -27,7 +27,7 @@ from kubernaut_notification.reconciler import NotificationReconciler
 from kubernaut_notification.reporting import Reporter
 from kubernaut_notification.routing.router import Resolution
 from kubernaut_notification.sending import Sender
-from kubernaut_notification.status import ATTEMPT_IDENTITY, NotificationStatus
+from kubernaut_notification.status import ATTEMPT_IDENTITY, StatusWriter
 from kubernaut_runtime import Connection, Controller, EventRecorder, Store, WorkQueue
 from kubernaut_runtime.audit import JsonLinesSink
 from kubernaut_runtime.audit.jsonlines import LineStream
@@ -132,7 +132,7 @@ class Shop:
         self.lanes = Lanes(BreakerSettings(), places=2, clock=self.clock, wake=self.queue.add)
         reconciler = NotificationReconciler(
             self.store,
-            NotificationStatus(manager, self.clock.now),
+            StatusWriter(manager, self.clock.now),
             lambda nr: Resolution(("pager",), tuple(self.routed), {}),
             Sender(self.store, self.lanes, Deliverer(self.channels, self.clock), reporter, lambda: self.may_act),
             reporter,

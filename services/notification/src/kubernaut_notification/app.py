@@ -29,7 +29,7 @@ from .routing.config import RoutingError
 from .routing.router import Router
 from .routing.table import RoutingTable
 from .sending import Sender
-from .status import ATTEMPT_IDENTITY, NotificationStatus
+from .status import ATTEMPT_IDENTITY, StatusWriter
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
         NOTIFICATION_REQUEST,
         lambda store: NotificationReconciler(
             store,
-            NotificationStatus(
+            StatusWriter(
                 runtime.status_manager(store, phases=PHASES, identities=ATTEMPT_IDENTITY),
                 clock.now,
             ),

@@ -21,7 +21,7 @@ from .memory import Memories, Memory, instant
 from .phases import PENDING, SENDING, TERMINAL
 from .reporting import Reporter
 from .routing.router import Resolution
-from .status import NotificationStatus
+from .status import StatusWriter
 
 
 class AnnouncementLostError(Exception):
@@ -31,7 +31,7 @@ class AnnouncementLostError(Exception):
 class Commits:
     """Ends passes through `status`."""
 
-    def __init__(self, status: NotificationStatus, reporter: Reporter, clock: Clock, memories: Memories) -> None:
+    def __init__(self, status: StatusWriter, reporter: Reporter, clock: Clock, memories: Memories) -> None:
         self._status = status
         self._report = reporter
         self._clock = clock

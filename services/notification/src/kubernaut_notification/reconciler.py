@@ -30,7 +30,7 @@ from .phases import PENDING, RETRYING, SENDING
 from .reporting import Reporter
 from .routing.router import Resolution
 from .sending import Sender
-from .status import NotificationStatus
+from .status import StatusWriter
 
 
 class NotificationReconciler:
@@ -43,7 +43,7 @@ class NotificationReconciler:
     def __init__(
         self,
         objects: Objects,
-        status: NotificationStatus,
+        status: StatusWriter,
         resolve: Callable[[NotificationRequest], Resolution],
         sender: Sender,
         reporter: Reporter,

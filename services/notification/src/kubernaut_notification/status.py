@@ -38,7 +38,7 @@ class Why(NamedTuple):
     message: str
 
 
-class NotificationStatus:
+class StatusWriter:
     """Writes the status of NotificationRequests through `manager`; `now` is the clock of its timestamps."""
 
     resource = NOTIFICATION_REQUEST

@@ -10,7 +10,7 @@ import pytest
 from kubernaut_api import NOTIFICATION_REQUEST, NotificationRequest
 from kubernaut_notification.delivery.channel import RetryableError
 from kubernaut_notification.delivery.result import Attempt
-from kubernaut_notification.status import NotificationStatus
+from kubernaut_notification.status import StatusWriter
 from kubernaut_status import Request, Response, StatusManager
 
 MakeNR = Callable[..., NotificationRequest]
@@ -37,17 +37,17 @@ def wall(now: datetime) -> Wall:
 
 
 @pytest.fixture
-def status(wall: Wall) -> NotificationStatus:
-    return NotificationStatus(StatusManager(Unreachable(), NOTIFICATION_REQUEST), wall)
+def status(wall: Wall) -> StatusWriter:
+    return StatusWriter(StatusManager(Unreachable(), NOTIFICATION_REQUEST), wall)
 
 
-def enter(status: NotificationStatus, nr: NotificationRequest, phase: str) -> None:
+def enter(status: StatusWriter, nr: NotificationRequest, phase: str) -> None:
     status.update_phase(nr, phase, f"reason of {phase}", f"message of {phase}", nr.status.conditions)(nr)
 
 
 @pytest.mark.behaviour(6)
 def test_each_time_is_set_once_by_its_own_transition(
-    status: NotificationStatus, wall: Wall, make_nr: MakeNR, now: datetime
+    status: StatusWriter, wall: Wall, make_nr: MakeNR, now: datetime
 ) -> None:
     nr = make_nr()
     for phase in ("Pending", "Sending", "Retrying", "Sent"):
@@ -60,7 +60,7 @@ def test_each_time_is_set_once_by_its_own_transition(
 
 @pytest.mark.behaviour(3)
 def test_nothing_is_completed_before_it_was_queued_although_the_clock_was_set_back(
-    status: NotificationStatus, wall: Wall, make_nr: MakeNR, now: datetime
+    status: StatusWriter, wall: Wall, make_nr: MakeNR, now: datetime
 ) -> None:
     nr = make_nr()
     enter(status, nr, "Pending")
@@ -70,7 +70,7 @@ def test_nothing_is_completed_before_it_was_queued_although_the_clock_was_set_ba
 
 
 @pytest.mark.behaviour(7)
-def test_every_change_carries_the_generation(status: NotificationStatus, make_nr: MakeNR, now: datetime) -> None:
+def test_every_change_carries_the_generation(status: StatusWriter, make_nr: MakeNR, now: datetime) -> None:
     nr = make_nr(metadata={"generation": 7})
     status.record_attempt(Attempt.success("console", 1, now, now, 0))(nr)
     assert nr.status.observed_generation == 7
@@ -79,7 +79,7 @@ def test_every_change_carries_the_generation(status: NotificationStatus, make_nr
     assert other.status.observed_generation == 8
 
 
-def test_a_phase_that_stays_keeps_its_reason_and_message(status: NotificationStatus, make_nr: MakeNR) -> None:
+def test_a_phase_that_stays_keeps_its_reason_and_message(status: StatusWriter, make_nr: MakeNR) -> None:
     nr = make_nr(status={"phase": "Retrying", "reason": "PartialFailureRetrying", "message": "first"})
     enter(status, nr, "Retrying")
     assert (nr.status.reason, nr.status.message) == ("PartialFailureRetrying", "first")
@@ -87,7 +87,7 @@ def test_a_phase_that_stays_keeps_its_reason_and_message(status: NotificationSta
 
 @pytest.mark.behaviour(37, 40)
 def test_equal_failures_within_a_second_are_all_recorded_and_each_of_them_once(
-    status: NotificationStatus, make_nr: MakeNR, now: datetime
+    status: StatusWriter, make_nr: MakeNR, now: datetime
 ) -> None:
     """Weak point 3: there, the second of two equal quick failures is delivered and not recorded."""
     nr = make_nr()
