@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from kubernaut_api import load_crd
 from kubernaut_status import UpdateMode
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
-from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.invariants import Contract
-from kubernaut_testing.proxy import FaultProxy
+from kubernaut_testing.proxy import Delay, FaultProxy, Rule
+from scenarios.faults.site import PARALLEL, FaultSite
+from scenarios.workloads import create_workload
 
 ROLE = Path(__file__).parents[1] / "services" / "signalprocessing" / "deploy" / "role.yaml"
 
@@ -57,6 +58,42 @@ def _failure(status: Mapping[str, Any]) -> tuple[object, object]:
     return info.get("consecutiveFailures"), info.get("lastFailureTime")
 
 
+LIFE = ("", "Pending", "Enriching", "Classifying", "Categorizing", "Completed")
+
+
+def _path(status: Mapping[str, Any]) -> tuple[str, ...]:
+    """The phases that led to a status, "" first; those of a failed one are seen by what was found out."""
+    phase = status.get("phase", "")
+    if phase != "Failed":
+        return LIFE[: LIFE.index(phase) + 1]
+    if status.get("environmentClassification"):
+        return (*LIFE[:5], phase)
+    if status.get("kubernetesContext"):
+        return (*LIFE[:4], phase)
+    tried = any(condition["type"] == "EnrichmentComplete" for condition in status.get("conditions") or [])
+    return (*LIFE[: 3 if tried else 2], phase)
+
+
+def _told(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is told of a status, as ("event" or "audit", what): that each phase was entered, and what was found."""
+    found = []
+    for before, after in pairwise(_path(status)):
+        found.append(("audit", f"{before} → {after}"))
+        if before and after != "Failed":
+            found.append(("event", f"{before} → {after}"))
+        found += _TOLD_ON_ENTERING.get(after, ())
+    return found
+
+
+_TOLD_ON_ENTERING = {
+    "Classifying": [("audit", "enrichment.completed"), ("event", "enriched")],
+    "Categorizing": [("audit", "classification.decision")],
+    "Completed": [("audit", "business.classified"), ("audit", "signal.processed"), ("event", "processed")],
+    "Failed": [("audit", "signal.processed")],
+}
+
+_EVENTS = {"SignalEnriched": "enriched", "EnrichmentDegraded": "enriched", "SignalProcessed": "processed"}
+
 CONTRACT = Contract(
     transitions={
         "": {"Pending"},
@@ -68,6 +105,7 @@ CONTRACT = Contract(
         "Failed": set(),
     },
     writer=PROGRAM,
+    claims=_told,
     timelines=_timeline,
     also_durable=lambda before, after: _failure(before) != _failure(after),
 )
@@ -76,16 +114,22 @@ CONTRACT = Contract(
 
 def install_crds(control_plane: ControlPlane) -> None:
     """Apply the CRD that the models generate."""
-    control_plane.apply(load_crd(PLURAL))
+    SignalProcessingSite.install_crds(control_plane)
 
 
-class SignalProcessingSite:
+class SignalProcessingSite(FaultSite):
     """One namespace with its operator, policy and mappings.
 
-    `deployment` is the operator; start it as a context manager. `datastorage` stands for Data Storage (without it audit
-    events are lines of the operator's output). The policy is the shipped one until `write_policy` says otherwise.
-    `mode` is its mode of writing; `role` is the file with what it may do.
+    `datastorage` stands for Data Storage (without it audit events are lines of the operator's output). The policy is
+    the shipped one until `write_policy` says otherwise. `mode` is its mode of writing; `role` is the file with what it
+    may do.
     """
+
+    program, api_version, kind, plural, terminal = PROGRAM, API_VERSION, KIND, PLURAL, TERMINAL
+    contract, lease_name = CONTRACT, "signalprocessing.kubernaut.ai"
+    life, calls, waiting_writes, effects_follow = LIFE, 6, 3, True
+    few: ClassVar = {"controller": {"maxConcurrentReconciles": PARALLEL}}
+    foreign_end: ClassVar = {"phase": "Failed", "failureInfo": {"error": "ended by hand"}}
 
     def __init__(
         self,
@@ -98,33 +142,27 @@ class SignalProcessingSite:
         config: Mapping[str, Any] | None = None,
         proxy: FaultProxy | None = None,
         datastorage: DataStorage | None = None,
+        name: str = "operator",
     ) -> None:
-        self.role = role
-        self.control_plane, self.namespace, self.datastorage = control_plane, namespace, datastorage
-        self.folder = folder
+        self.mode, self.role, self.datastorage = mode, role, datastorage
         self.policies = folder / "policies"
         self.policies.mkdir(parents=True, exist_ok=True)
         self.mappings = folder / "mappings.yaml"
         self.mappings.write_text("proactive_signal_mappings:\n  PredictedOOMKill: OOMKilled\n")
         self.write_policy(files("kubernaut_signalprocessing").joinpath("policy/default.rego").read_text())
-        whole: dict[str, Any] = {"classifier": {"policyDir": str(self.policies)}, **(config or {})}
-        whole["controller"] = {"statusUpdateMode": mode, **whole.get("controller", {})}
-        if datastorage is not None:
-            whole["datastorage"] = {"url": datastorage.url, "healthUrl": datastorage.health_url}
-        self.deployment = self.deploy(whole, proxy)
+        self._targets: dict[str, dict[str, str]] = {}
+        self._slow: Rule | None = None
+        super().__init__(control_plane, namespace, folder, config=config, proxy=proxy, name=name)
 
-    def deploy(self, config: Mapping[str, Any], proxy: FaultProxy | None) -> OperatorDeployment:
-        """The operator with this config; it is not started."""
-        return OperatorDeployment(
-            self.control_plane,
-            self.namespace,
-            PROGRAM,
-            self.folder / "operator",
-            role=self.role,
-            config=config,
-            env={"SIGNAL_MODE_CONFIG_PATH": str(self.mappings)},
-            proxy=proxy,
-        )
+    def config(self, further: Mapping[str, Any]) -> dict[str, Any]:
+        """The operator's config with this site's policy; `further` overrides whole sections."""
+        whole: dict[str, Any] = {"classifier": {"policyDir": str(self.policies)}, **further}
+        whole["controller"] = {"statusUpdateMode": self.mode, **whole.get("controller", {})}
+        return whole | ({"datastorage": self.datastorage.config} if self.datastorage else {})
+
+    def environment(self) -> dict[str, str]:
+        """Where the mappings are."""
+        return {"SIGNAL_MODE_CONFIG_PATH": str(self.mappings)}
 
     def write_policy(self, text: str) -> None:
         """Put another policy in place, as kubelet does: by one rename."""
@@ -133,26 +171,67 @@ class SignalProcessingSite:
         new.rename(self.policies / "policy.rego")
 
     def create(self, name: str, /, **options: Any) -> dict[str, Any]:
-        """Create a SignalProcessing; options as for `signal_processing`."""
+        """Create a SignalProcessing, by default about a Deployment here; options as for `signal_processing`."""
+        if "targetResource" not in options:
+            options["targetResource"] = self.target
         return self.control_plane.api.create(signal_processing(self.namespace, name, **options))
 
-    def status(self, name: str) -> dict[str, Any]:
-        """The status of an object."""
-        found: dict[str, Any] = self.control_plane.api.get(API_VERSION, KIND, self.namespace, name)
-        return found.get("status") or {}
+    @property
+    def target(self) -> dict[str, str]:
+        """A Deployment in this namespace, made when it is asked for first."""
+        if not self._targets:
+            self._targets = create_workload(self.control_plane, self.namespace, "target")
+        return self._targets["Deployment"]
 
-    def phase(self, name: str) -> str:
-        """The phase of an object, empty if it has none yet."""
-        return str(self.status(name).get("phase", ""))
+    def create_other(self, name: str, /) -> dict[str, Any]:
+        """Create one of the least severity."""
+        return self.create(name, severity="Sev4")
 
-    def events(self, name: str, reason: str = "") -> list[dict[str, Any]]:
-        """The Events about an object; with `reason` only those."""
-        return self.control_plane.api.events(self.namespace, name, reason)
+    def is_other(self, name: str) -> bool:
+        """Whether it was found to be of the least severity."""
+        return bool(self.status(name)["signalClassification"]["severity"] == "info")
 
-    def objects(self) -> list[dict[str, Any]]:
-        """All objects of the namespace."""
-        return self.control_plane.api.list(API_VERSION, KIND, self.namespace)
+    def create_waiting(self, name: str) -> dict[str, Any]:
+        """Create one whose namespace does not exist; it is looked for again after half a minute."""
+        return self.create(name, targetResource=self.target | {"namespace": f"{self.namespace[:50]}-missing"})
 
-    def ref(self, name: str) -> str:
-        """How the ledger calls the object."""
-        return f"{PLURAL}/{self.namespace}/{name}"
+    def waits(self, name: str) -> bool:
+        """Whether its namespace was missed once."""
+        return (self.status(name).get("failureInfo") or {}).get("consecutiveFailures") == 1
+
+    def slow(self, seconds: float) -> None:
+        """Let the API server take so long for the metadata of a target; there must be a proxy."""
+        assert self.proxy is not None
+        if self._slow is not None:
+            self._slow.remove()
+        self._slow = self.proxy.add(Rule(Delay(seconds), verb="get", resource="deployments"))
+
+    def begun(self) -> int:
+        """How many targets were asked for."""
+        assert self.proxy is not None
+        return sum((one.verb, one.resource) == ("get", "deployments") for one in self.proxy.requests)
+
+    def effects(self, name: str) -> list[tuple[str, str]]:
+        """What was told of the object, as `CONTRACT` claims it; of attempts that failed nothing."""
+        uid = self.get(name)["metadata"]["uid"]
+        found = []
+        for event in self.events(name):
+            change = event["message"].removeprefix("Phase changed: ")
+            what = change if event["reason"] == "PhaseTransition" else _EVENTS.get(event["reason"])
+            if what is not None and event["involvedObject"]["uid"] == uid:
+                found += [("event", what)] * event["count"]
+        for event in self.audit(name):
+            kind, data = event["event_type"].removeprefix("signalprocessing."), event["event_data"]
+            if kind == "phase.transition":
+                kind = f"{data['from_phase']} → {data['to_phase']}"
+            if kind != "error.occurred":
+                found.append(("audit", kind))
+        return found
+
+    def audit(self, name: str) -> list[dict[str, Any]]:
+        """The audit events about an object: Data Storage's, else the lines of all replicas."""
+        if self.datastorage is not None:
+            return self.datastorage.events(resource_id=name, namespace=self.namespace)
+        started = [deployment.process for deployment in self.deployments if deployment.process.starts]
+        records = (record for process in started for record in process.records())
+        return [record for record in records if record.get("resource_id") == name and "event_data" in record]

@@ -73,8 +73,7 @@ def settle_effects(site: FaultSite, name: str, *, lost: Collection[Hashable] = (
     deadline = time.monotonic() + timeout
     while True:
         late = time.monotonic() > deadline
-        contract = site.contract
-        claimed = {contract.attempt_id(one) for one in contract.attempts(site.status(name)) if contract.succeeded(one)}
+        claimed = {one for one, succeeded in site.contract.claimed(site.status(name)).items() if succeeded}
         missing = claimed - set(site.effects(name)) - set(lost)
         if late or not missing or not site.effects_follow:
             return missing

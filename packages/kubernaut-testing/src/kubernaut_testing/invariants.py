@@ -66,11 +66,12 @@ class Contract:
         transitions: legal next phases by phase; "" is an object without one; a terminal phase has none.
         writer: user agent of the operator; versions that others wrote are not held to I1 and I7.
         phase_field: name of the phase in the status ("overallPhase" of a RemediationRequest).
-        attempts: the attempts recorded in a status, in order; of an operator whose effects follow its writes (Events,
-            say), what the status says must have been told.
+        attempts: the attempts recorded in a status, in order.
         attempt_id: identity of an attempt, such as (channel, number).
         attempt_time: RFC 3339 time of an attempt, for I7; None leaves that out.
         succeeded: whether an attempt claims that its effect took place.
+        claims: identities of the effects that a status stands for, of an operator whose effects follow its writes (it
+            tells of each phase by an Event, say); None: those of the attempts.
         counters: the counters that a status must have, by field name, worked out from its arrays.
         timelines: RFC 3339 times (UTC) of a status; in each sequence none may be before the one that it follows.
         also_durable: further changes that deserve a write, beside phase and attempts.
@@ -83,9 +84,16 @@ class Contract:
     attempt_id: Callable[[Attempt], Hashable] = lambda attempt: repr(sorted(attempt.items()))
     attempt_time: Callable[[Attempt], str] | None = None
     succeeded: Callable[[Attempt], bool] = lambda attempt: attempt.get("status") == "success"
+    claims: Callable[[StatusMap], Collection[Hashable]] | None = None
     counters: Callable[[StatusMap], Mapping[str, int]] = _no_counters
     timelines: Callable[[StatusMap], Sequence[Sequence[str]]] = _no_times
     also_durable: Callable[[StatusMap, StatusMap], bool] = _nothing_else
+
+    def claimed(self, status: StatusMap) -> dict[Hashable, bool]:
+        """The effects that belong to ``status``, and whether it says of each that it took place."""
+        if self.claims is not None:
+            return dict.fromkeys(self.claims(status), True)
+        return {self.attempt_id(attempt): self.succeeded(attempt) for attempt in self.attempts(status)}
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,12 @@ def check_effects(
 
     Args:
         status: the object's last status.
-        effects: identity (as ``contract.attempt_id``) of each effect that took place, repetitions included.
+        effects: identity (as ``contract.claimed``) of each effect that took place, repetitions included.
         contract: of the kind.
         unknown: identities that were told as unknown and may have taken place more than once.
         lost: identities whose effect may be missing, because it follows the write and the process was killed between.
     """
-    attempts = {contract.attempt_id(attempt): attempt for attempt in contract.attempts(status)}
+    claimed = contract.claimed(status)
     counts = Counter(effects)
     found = [
         Violation("I3", f"effect of attempt {identity} took place {number} times and was not told as unknown")
@@ -140,14 +148,14 @@ def check_effects(
         if number > 1 and identity not in unknown
     ]
     found += [
-        Violation("I3", f"effect {identity} belongs to no recorded attempt (recorded: {sorted(map(str, attempts))})")
+        Violation("I3", f"effect {identity} belongs to no recorded attempt (recorded: {sorted(map(str, claimed))})")
         for identity in counts
-        if identity not in attempts
+        if identity not in claimed
     ]
     found += [
         Violation("I3", f"attempt {identity} claims success and had no effect")
-        for identity, attempt in attempts.items()
-        if contract.succeeded(attempt) and identity not in counts and identity not in lost
+        for identity, succeeded in claimed.items()
+        if succeeded and identity not in counts and identity not in lost
     ]
     return found
 

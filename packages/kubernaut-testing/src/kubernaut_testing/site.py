@@ -42,7 +42,7 @@ class OperatorSite:
     plural: ClassVar[str]
     terminal: ClassVar[frozenset[str]]
     contract: ClassVar[Contract]
-    role: ClassVar[Path]
+    role: Path
     account: ClassVar[str] = "operator"
 
     def __init__(
