@@ -104,7 +104,7 @@ coverage: control-plane ## tests with line and branch coverage
 lint: install ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy packages/*/src services/*/src scenarios demo benchmarks charts/generate.py
+	$(BIN)/mypy packages/*/src services/*/src scenarios demo benchmarks monitoring charts/generate.py
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint services/*/Dockerfile
 	$(MAKE) --no-print-directory chart-lint
@@ -118,12 +118,14 @@ format: install ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: verify-crds verify-charts verify-lock verify
-verify: verify-crds verify-charts verify-lock ## everything generated is up to date
+.PHONY: verify-crds verify-charts verify-monitoring verify-lock verify
+verify: verify-crds verify-charts verify-monitoring verify-lock ## everything generated is up to date
 verify-crds: install ## the CRDs are those that the models generate
 	$(BIN)/python -m kubernaut_api.crds --check
 verify-charts: install ## the charts repeat library, CRDs, config keys and values as they are
 	$(BIN)/python charts/generate.py --check
+verify-monitoring: install ## alerts and dashboards are those that their sources make
+	$(BIN)/python -m monitoring --check
 verify-lock: install ## the lock file is that of the pyproject files
 	$(UV) lock --check
 
@@ -135,6 +137,10 @@ crds: install ## generate the CRDs from the models
 .PHONY: charts
 charts: install ## generate the repeated parts of the charts
 	@$(BIN)/python charts/generate.py
+
+.PHONY: monitoring
+monitoring: install ## generate the charts' alerts and dashboards
+	@$(BIN)/python -m monitoring
 
 .PHONY: image
 image: ## container images of all services, by docker (DOCKER=podman; PYTHON_IMAGE=name@digest for another base)
