@@ -6,29 +6,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from scenarios.in_memory import Unreachable, Wall
 
 from kubernaut_api import NOTIFICATION_REQUEST, NotificationRequest
 from kubernaut_notification.delivery.channel import RetryableError
 from kubernaut_notification.delivery.result import Attempt
 from kubernaut_notification.status import StatusWriter
-from kubernaut_status import Request, Response, StatusManager
+from kubernaut_status import StatusManager
 
 MakeNR = Callable[..., NotificationRequest]
-
-
-class Unreachable:
-    """A client that nobody may use here."""
-
-    async def send(self, request: Request) -> Response:
-        raise AssertionError("nothing is sent")
-
-
-class Wall:
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture

@@ -6,30 +6,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from scenarios.in_memory import Unreachable, Wall
 
 from kubernaut_api import SIGNAL_PROCESSING, BusinessClassification, KubernetesContext, SignalProcessing
 from kubernaut_signalprocessing.conditions import ended
 from kubernaut_signalprocessing.failure import record_attempt
 from kubernaut_signalprocessing.phases import PHASES, TRANSITIONS
 from kubernaut_signalprocessing.status import StatusWriter, Step
-from kubernaut_status import Request, Response, StatusManager
+from kubernaut_status import StatusManager
 
 MakeSP = Callable[..., SignalProcessing]
-
-
-class Unreachable:
-    """A client that nobody may use here."""
-
-    async def send(self, request: Request) -> Response:
-        raise AssertionError("nothing is sent")
-
-
-class Wall:
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture
