@@ -53,9 +53,20 @@ def _timeline(status: Mapping[str, Any]) -> list[list[str]]:
     return [[time for time in times if time]]
 
 
-def _failure(status: Mapping[str, Any]) -> tuple[object, object]:
-    info = status.get("failureInfo") or {}
-    return info.get("consecutiveFailures"), info.get("lastFailureTime")
+_FACTS = (
+    "kubernetesContext",
+    "environmentClassification",
+    "priorityAssignment",
+    "signalClassification",
+    "businessClassification",
+    "failureInfo",
+)
+
+
+def _facts(status: Mapping[str, Any]) -> tuple[object, ...]:
+    """What a pass found out; in sequential mode each of these is a write of its own."""
+    conditions = [(c["type"], c["status"], c["reason"]) for c in status.get("conditions") or []]
+    return (*(status.get(name) for name in _FACTS), conditions)
 
 
 LIFE = ("", "Pending", "Enriching", "Classifying", "Categorizing", "Completed")
@@ -107,7 +118,7 @@ CONTRACT = Contract(
     writer=PROGRAM,
     claims=_told,
     timelines=_timeline,
-    also_durable=lambda before, after: _failure(before) != _failure(after),
+    also_durable=lambda before, after: _facts(before) != _facts(after),
 )
 """What a SignalProcessing's status means; written apart from the service's own tables."""
 
