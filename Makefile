@@ -106,7 +106,7 @@ lint: install ## formatting, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy packages/*/src services/*/src scenarios demo benchmarks monitoring charts/generate.py
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/hadolint services/*/Dockerfile
+	$(BIN)/hadolint services/Dockerfile
 	$(MAKE) --no-print-directory chart-lint
 
 .PHONY: chart-lint
@@ -145,8 +145,8 @@ monitoring: install ## generate the charts' alerts and dashboards
 .PHONY: image
 image: ## container images of all services, by docker (DOCKER=podman; PYTHON_IMAGE=name@digest for another base)
 	@for service in $(notdir $(CHARTS)); do \
-	  $(DOCKER) build --file services/$$service/Dockerfile --tag kubernaut-$$service:$(VERSION) \
-	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+	  $(DOCKER) build --file services/Dockerfile --tag kubernaut-$$service:$(VERSION) \
+	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
 	    $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) . || exit 1; done
 
 .PHONY: build

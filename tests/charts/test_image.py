@@ -1,18 +1,29 @@
-"""The Dockerfile, as far as it can be tried without a container engine: its own RUN lines, in empty environments."""
+"""The Dockerfile of all services, as far as it can be tried without a container engine.
+
+Its own RUN lines are run, for each service, in folders that stand for the image's.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from charts.generate import SERVICES
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = ROOT / "services" / "notification" / "Dockerfile"
+DOCKERFILE = ROOT / "services" / "Dockerfile"
+NAMES = [service.name for service in SERVICES]
+X86_64 = platform.machine() in ("x86_64", "AMD64")
+ENGINES = {"signalprocessing": [{"engine": engine} for engine in ("regopy", "regorus")[: 1 + X86_64]]}
+"""Sections `classifier` that a service's image must be able to work with."""
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -40,7 +51,7 @@ def variables(stage: int) -> dict[str, str]:
 def test_the_image_runs_as_nobody_and_writes_nothing() -> None:
     last = of_stage(2)
     assert ("USER", "65532:65532") in last
-    assert ("ENTRYPOINT", '["kubernaut-notification"]') in last
+    assert ("ENTRYPOINT", '["controller"]') in last
     assert [rest for word, rest in last if word == "RUN"] == []
     assert variables(2)["PYTHONDONTWRITEBYTECODE"] == "1"
     assert variables(1)["UV_COMPILE_BYTECODE"] == "1"
@@ -60,10 +71,14 @@ def test_make_image_builds_every_service_on_the_base_that_is_asked_for(tmp_path:
     for more, expected in (([], []), ([f"PYTHON_IMAGE={base}"], [f"PYTHON_IMAGE={base}"])):
         command = ["make", "--silent", "image", f"DOCKER={docker}", *more]
         words = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-        assert words[words.index("--file") + 1] == "services/notification/Dockerfile"
-        assert words[words.index("--tag") + 1] == "kubernaut-notification:0.1.0"
-        assert [word for word in words if word.startswith("PYTHON_IMAGE=")] == expected
-        assert words[-1] == "."
+        builds = " ".join(words).split("build --file ")[1:]
+        assert [build.split()[:3] for build in builds] == [
+            ["services/Dockerfile", "--tag", f"kubernaut-{name}:0.1.0"] for name in NAMES
+        ]
+        for name, build in zip(NAMES, builds, strict=True):
+            assert f"--build-arg SERVICE={name} " in build
+            assert [word for word in build.split() if word.startswith("PYTHON_IMAGE=")] == expected
+            assert build.split()[-1] == "."
 
 
 def test_the_build_uses_the_same_uv_as_the_makefile() -> None:
@@ -88,73 +103,122 @@ def ignored(path: Path) -> bool:
     return any(Path(part).match(pattern) for part in relative.parts for pattern in dropped)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first stage, run in folders of its own: /src and /opt of the image lie below the returned one."""
-    root = tmp_path_factory.mktemp("image")
-    source = root / "src"
-    for word, rest in of_stage(1):
-        if word == "COPY":
-            *names, target = rest.split()
-            for name in names:
-                origin = ROOT / name
-                if origin.is_dir():
-                    shutil.copytree(
-                        origin,
-                        source / target,
-                        ignore=lambda folder, inside: [name for name in inside if ignored(Path(folder) / name)],
-                    )
-                else:
-                    assert not ignored(origin)
-                    source.mkdir(exist_ok=True)
-                    shutil.copy(origin, source / target)
+def run_instruction(command: str, folder: Path, root: Path, service: str) -> subprocess.CompletedProcess[str]:
+    """A RUN of the first stage, with `root` in the place of the image's."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
     here = {key: value.replace("/opt/", f"{root}/opt/") for key, value in variables(1).items()}
-    environment = {**inherited, **here}
+    environment = {**inherited, **here, "SERVICE": service}
     # A build in a container has no cache; here a shared one saves the downloads.
     environment.pop("UV_NO_CACHE")
+    moved = command.replace("/opt/", f"{root}/opt/").replace("python -m venv", f"{sys.executable} -m venv")
+    return subprocess.run(
+        ["sh", "-ec", moved], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the build of a service's image leaves: /src and /opt of the first stage lie below `root`."""
+
+    service: str
+    root: Path
+
+    @property
+    def environment(self) -> Path:
+        """The folder that the image gets."""
+        return self.root / "opt" / "kubernaut"
+
+    @property
+    def package(self) -> str:
+        """The service's package."""
+        return f"kubernaut_{self.service}"
+
+    @property
+    def packages(self) -> set[str]:
+        """Everything that is installed."""
+        return {path.name for path in self.environment.glob("lib/python*/site-packages/*")}
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program of the image with the environment of the image alone."""
+        (name, *arguments) = command
+        clean = {"PATH": f"{self.environment / 'bin'}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+        program = [self.environment / "bin" / name, *arguments]
+        return subprocess.run(program, env=clean, cwd="/", capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """A service's image, built once; its sources are gone."""
+    service = request.param
+    root = tmp_path_factory.mktemp(service)
     folder = root
     for word, rest in of_stage(1):
+        if word == "COPY":
+            copy_into(root / "src", rest)
         if word == "WORKDIR":
             folder = root / rest.lstrip("/")
+            folder.mkdir(parents=True)
         if word == "RUN":
-            command = rest.replace("/opt/", f"{root}/opt/").replace("python -m venv", f"{sys.executable} -m venv")
-            done = subprocess.run(
-                ["sh", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            done = run_instruction(rest, folder, root, service)
+            assert done.returncode == 0, f"{rest}\n{done.stdout}{done.stderr}"
+    shutil.rmtree(root / "src")
+    return Image(service, root)
+
+
+def copy_into(source: Path, arguments: str) -> None:
+    """A COPY of the first stage, without what .dockerignore leaves out."""
+    *names, target = arguments.split()
+    for name in names:
+        origin = ROOT / name
+        if origin.is_dir():
+            shutil.copytree(
+                origin,
+                source / target,
+                ignore=lambda folder, inside: [name for name in inside if ignored(Path(folder) / name)],
             )
-            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return root
+        else:
+            assert not ignored(origin)
+            shutil.copy(origin, source / target)
 
 
-def test_the_install_steps_give_a_program_that_needs_nothing_of_the_sources(built: Path) -> None:
-    shutil.rmtree(built / "src")
-    folder = built / "opt" / "kubernaut"
-    program = folder / "bin" / "kubernaut-notification"
-    clean = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([program, "--version"], env=clean, cwd="/", capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "kubernaut-notification 0.1.0\n"), done.stderr
-    config = built / "config.yaml"
-    config.write_text("logging: {level: INFO}\n")
-    command = [program, "--check-config", "--config", config]
-    done = subprocess.run(command, env=clean, cwd="/", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    seen = subprocess.run(
-        [folder / "bin" / "python", "-c", "import sys, kubernaut_notification.app, kubernaut_api as a;"
-         "print(*sys.path, a.__file__, sep='\\n')"],
-        env=clean, cwd="/", capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+def test_the_install_steps_give_a_program_that_needs_nothing_of_the_sources(image: Image) -> None:
+    done = image.run("controller", "--version")
+    assert (done.returncode, done.stdout) == (0, f"kubernaut-{image.service} 0.1.0\n"), done.stderr
+    seen = image.run(
+        "python",
+        "-c",
+        f"import sys, {image.package}.app, kubernaut_api as a; print(*sys.path, a.__file__, sep='\\n')",
+    ).stdout
     assert str(ROOT) not in seen
-    assert f"{folder}/lib" in seen
+    assert f"{image.environment}/lib" in seen
 
 
-def test_what_is_for_tests_is_not_in_the_image(built: Path) -> None:
-    packages = {path.name for path in (built / "opt" / "kubernaut").glob("lib/python*/site-packages/*")}
-    assert "kubernaut_notification" in packages
-    assert not packages & {"kubernaut_testing", "pytest", "mypy", "ruff"}
+def test_the_program_of_the_image_checks_its_files(image: Image) -> None:
+    policy = image.root / "policy.rego"
+    policy.write_text("package signalprocessing\n\nimport rego.v1\n\nseverity := lower(input.signal.severity)\n")
+    for engine in ENGINES.get(image.service, [{}]):
+        config = image.root / "config.yaml"
+        config.write_text(json.dumps({"classifier": {"policyDir": str(image.root), **engine}} if engine else {}))
+        done = image.run("controller", "--check-config", "--config", config)
+        assert done.returncode == 0, done.stderr
 
 
-def test_everything_is_compiled(built: Path) -> None:
-    (package,) = (built / "opt" / "kubernaut").glob("lib/python*/site-packages/kubernaut_notification")
+def test_what_is_for_tests_is_not_in_the_image(image: Image) -> None:
+    assert image.package in image.packages
+    assert not image.packages & {"kubernaut_testing", "pytest", "mypy", "ruff"}
+    others = {f"kubernaut_{name}" for name in NAMES} - {image.package}
+    assert not image.packages & others
+
+
+def test_everything_is_compiled(image: Image) -> None:
+    (package,) = image.environment.glob(f"lib/python*/site-packages/{image.package}")
     sources = [path.stem for path in package.glob("*.py")]
     compiled = {path.name.split(".")[0] for path in (package / "__pycache__").glob("*.pyc")}
     assert set(sources) <= compiled
+
+
+def test_a_build_that_names_no_service_says_so(tmp_path: Path) -> None:
+    (command,) = [rest for word, rest in of_stage(1) if word == "RUN" and "SERVICE" in rest]
+    done = run_instruction(command, tmp_path, tmp_path, service="")
+    assert done.returncode != 0
+    assert "cannot build without --build-arg SERVICE=" in done.stderr

@@ -135,7 +135,7 @@ def test_one_version_is_told_everywhere(chart: Path) -> None:
     told = {
         "appVersion": str(yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"]),
         "package": __version__,
-        "image": re.findall(r"^ARG VERSION=(.+)$", (root / "services/notification/Dockerfile").read_text(), re.M)[0],
+        "image": re.findall(r"^ARG VERSION=(.+)$", (root / "services/Dockerfile").read_text(), re.M)[0],
         "make": re.findall(r"^VERSION \?= (.+)$", (root / "Makefile").read_text(), re.M)[0],
     }
     assert len(set(told.values())) == 1, told
