@@ -54,6 +54,7 @@ def _timeline(status: Mapping[str, Any]) -> list[list[str]]:
 
 
 _FACTS = (
+    "startTime",
     "kubernetesContext",
     "environmentClassification",
     "priorityAssignment",

@@ -7,18 +7,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from scenarios.budgets import MODES
 from scenarios.journeys import Journey, Tour, tour
 
 from kubernaut_testing.controlplane import ControlPlane
 
 OpenTour = Callable[..., Tour]
-
-
-@pytest.fixture(scope="module", params=MODES)
-def update_mode(request: pytest.FixtureRequest) -> str:
-    """The mode of writing; everything that uses it is run in each."""
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")
