@@ -4,7 +4,9 @@
   installs without `helm dependency build`;
 * `charts/<service>/files/crds`: the CRDs that the models generate;
 * `charts/<service>/files/role.yaml`: a copy of the service's `deploy/role.yaml`, from which the roles are rendered;
-* `definitions.config` in `values.schema.json`: which keys the service's config file has, from its pydantic model, so
+* in `values.yaml`, what stands between the marks of the values that all charts have: `kubernaut-common/values/*.yaml`;
+* `values.schema.json`: the schema of those values (`kubernaut-common/values/schema.json`), that of the chart's own
+  (`own.schema.json`), and `definitions.config`: which keys the service's config file has, from its pydantic model, so
   that a key which the program does not know is refused before anything is installed;
 * the table of values in `README.md`, from the comments in `values.yaml` that begin with `--`.
 """
@@ -32,6 +34,8 @@ from kubernaut_signalprocessing.config import SignalProcessingConfig
 
 CHARTS = Path(__file__).parent
 LIBRARY = CHARTS / "kubernaut-common"
+SHARED_VALUES = "values"
+"""The folder of the library that charts are generated from, which is not copied into them."""
 SERVICES_FOLDER = CHARTS.parent / "services"
 BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
 DURATION = {"type": "string", "pattern": "^[+-]?([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$"}
@@ -40,11 +44,15 @@ DURATION = {"type": "string", "pattern": "^[+-]?([0-9.]+(ns|us|µs|ms|s|m|h))+$|
 
 @dataclass(frozen=True)
 class Service:
-    """One installable chart: its folder's name, the model of its config file, and the plurals of its CRDs."""
+    """One installable chart: its folder's name, the model of its config file, the plurals of its CRDs.
+
+    `metrics_service` is the name of the Service that is scraped.
+    """
 
     name: str
     config: type[ControllerConfig]
     crds: tuple[str, ...]
+    metrics_service: str
 
     @property
     def folder(self) -> Path:
@@ -58,8 +66,8 @@ class Service:
 
 
 SERVICES = (
-    Service("notification", NotificationConfig, ("notificationrequests",)),
-    Service("signalprocessing", SignalProcessingConfig, ("signalprocessings",)),
+    Service("notification", NotificationConfig, ("notificationrequests",), "notification-metrics"),
+    Service("signalprocessing", SignalProcessingConfig, ("signalprocessings",), "signalprocessing-controller-metrics"),
 )
 
 
@@ -67,16 +75,21 @@ def generated(service: Service) -> dict[Path, str]:
     """Return every generated file of a chart with the content that it should have."""
     files = {}
     for path in sorted(LIBRARY.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.parent.name != SHARED_VALUES:
             files[service.folder / "charts" / LIBRARY.name / path.relative_to(LIBRARY)] = path.read_text()
     for plural in service.crds:
         source = crd_path(plural)
         files[service.folder / "files" / "crds" / source.name] = source.read_text()
     files[service.folder / "files" / "role.yaml"] = service.role.read_text()
-    schema = service.folder / "values.schema.json"
-    files[schema] = with_config(schema.read_text(), service.config)
+    values = service.folder / "values.yaml"
+    files[values] = with_shared_values(values.read_text(), service)
+    shared, own = (
+        json.loads(path.read_text())
+        for path in (LIBRARY / SHARED_VALUES / "schema.json", service.folder / "own.schema.json")
+    )
+    files[service.folder / "values.schema.json"] = schema_of_values(shared, own, service.config)
     readme = service.folder / "README.md"
-    files[readme] = with_table(readme.read_text(), (service.folder / "values.yaml").read_text())
+    files[readme] = with_table(readme.read_text(), files[values])
     return files
 
 
@@ -87,14 +100,53 @@ def strangers(service: Service) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file() and path not in known]
 
 
-# The schema of a config file ------------------------------------------------------------------------------
+# The values that all charts have --------------------------------------------------------------------------
+
+_SHARED = re.compile(r"^# shared (\w+): begin\n.*?^# shared \1: end\n", re.MULTILINE | re.DOTALL)
 
 
-def with_config(schema: str, model: type[BaseModel]) -> str:
-    """Return the text of a values schema with `definitions.config` as the model has it."""
-    document = json.loads(schema)
+def with_shared_values(text: str, service: Service) -> str:
+    """Return the text of a values.yaml with the shared values between their marks.
+
+    Raises ValueError unless each file of shared values has its marks, once.
+    """
+    known = {path.stem: path.read_text() for path in sorted((LIBRARY / SHARED_VALUES).glob("*.yaml"))}
+    if sorted(_SHARED.findall(text)) != sorted(known):
+        raise ValueError(
+            f"cannot write {service.name}/values.yaml: it needs marks for each of {', '.join(known)}, once"
+        )
+
+    def block(found: re.Match[str]) -> str:
+        begin, end = (f"# shared {found[1]}: {word}\n" for word in ("begin", "end"))
+        content = (
+            known[found[1]].replace("<service>", service.name).replace("<metrics-service>", service.metrics_service)
+        )
+        return begin + content + end
+
+    return _SHARED.sub(block, text)
+
+
+# The schema of the values ---------------------------------------------------------------------------------
+
+
+def schema_of_values(shared: Mapping[str, Any], own: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Return the text of a values schema: what all charts have, what this one adds, and `definitions.config`."""
+    document = laid_over(shared, own)
     document["definitions"]["config"] = schema_of(model)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two schemas as one: objects are merged, lists joined; of two other values, the upper one is taken."""
+    whole = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            whole[key] = laid_over(whole.get(key, {}), value)
+        elif isinstance(value, list):
+            whole[key] = [*whole.get(key, []), *value]
+        else:
+            whole[key] = value
+    return whole
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
