@@ -198,9 +198,8 @@ class DataStorage(WebhookReceiver):
 
     def rotate_certificate(self) -> Path:
         """Stop, and serve on the same port with a new authority; returns its file. Only with ``https``."""
-        assert self._temporary is not None
         self.stop()
-        for file in Path(self._temporary.name).iterdir():
+        for file in self.folder.iterdir():
             file.unlink()
         self.start()
         assert self.ca_file is not None

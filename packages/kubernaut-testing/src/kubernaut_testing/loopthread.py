@@ -1,16 +1,22 @@
-"""An event loop in a thread of its own, for servers that must answer while a test blocks."""
+"""An event loop in a thread of its own, and servers in one: they answer while a test blocks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
-__all__ = ["LoopThread", "listen"]
+from kubernaut_testing.pki import server_context
+
+__all__ = ["LoopServer", "LoopThread", "listen"]
 
 T = TypeVar("T")
 
@@ -53,3 +59,64 @@ async def listen(runner: web.AppRunner, ssl_context: Any = None, *, port: int = 
     await site.start()
     address: tuple[str, int] = runner.addresses[0]
     return address[1]
+
+
+class LoopServer(ABC):
+    """A server on loopback in a thread of its own; a context manager.
+
+    Args:
+        name: of the thread, of the certificate, and in the name of its folder of temporary files.
+        tls: make a certificate that nobody trusts unless told to (``ca_file``).
+        port: 0 takes a free one; ``start`` after ``stop`` takes the same again, as a server that was away does.
+    """
+
+    def __init__(self, name: str, *, tls: bool, port: int = 0) -> None:
+        self._name = name
+        self._tls = tls
+        self._port = port
+        self._thread: LoopThread | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def start(self) -> Self:
+        """Begin to listen. Harmless when repeated."""
+        if self._thread is None:
+            self._thread = LoopThread(self._name)
+            context = server_context(self.folder, self._name) if self._tls else None
+            self._port = self._thread.run(self._listen(context, self._port))
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and cut what is open; what was received stays. Harmless when repeated."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            with contextlib.suppress(TimeoutError):  # what does not end is cancelled with its loop
+                thread.run(self._close(), timeout=10)
+            thread.close()
+
+    @property
+    def folder(self) -> Path:
+        """For its temporary files; gone after the context manager."""
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix=f"kubernaut-{self._name}-")
+        return Path(self._temporary.name)
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The authority of its certificate; None without TLS."""
+        return self.folder / "ca.crt" if self._tls else None
+
+    @abstractmethod
+    async def _listen(self, tls: ssl.SSLContext | None, port: int) -> int:
+        """Listen on loopback; returns the port."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Stop listening and cut what is open."""

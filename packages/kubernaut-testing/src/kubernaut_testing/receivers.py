@@ -13,19 +13,16 @@ import json
 import socket
 import ssl
 import struct
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
-from kubernaut_testing.loopthread import LoopThread, listen
-from kubernaut_testing.pki import server_context
+from kubernaut_testing.loopthread import LoopServer, listen
 
 __all__ = ["Answer", "Received", "WebhookReceiver"]
 
@@ -75,7 +72,7 @@ class Received:
 Script = Answer | int | Callable[[Received], Answer | int]
 
 
-class WebhookReceiver:
+class WebhookReceiver(LoopServer):
     """An HTTP server on loopback; a context manager.
 
     Args:
@@ -85,55 +82,25 @@ class WebhookReceiver:
     """
 
     def __init__(self, default: Script = 200, *, https: bool = False, port: int = 0) -> None:
+        super().__init__("receiver", tls=https, port=port)
         self.default = default
-        self._https = https
-        self._port = port
         self._scripts: dict[str | None, deque[Script]] = {}
         self._requests: list[Received] = []
         self._changed = threading.Condition()
-        self._thread: LoopThread | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-    def start(self) -> Self:
-        """Begin to listen."""
-        tls: ssl.SSLContext | None = None
-        if self._https:
-            self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="kubernaut-receiver-")
-            tls = server_context(Path(self._temporary.name), "receiver")
-        self._thread = LoopThread("receiver")
-        self._port = self._thread.run(self._listen(tls))
-        return self
-
-    def stop(self) -> None:
-        """Stop listening; what was received stays. Harmless when repeated."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.run(self._runner.cleanup())
-            thread.close()
-
-    async def _listen(self, tls: ssl.SSLContext | None) -> int:
+    async def _listen(self, tls: ssl.SSLContext | None, port: int) -> int:
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        return await listen(self._runner, tls, port=self._port)
+        return await listen(self._runner, tls, port=port)
+
+    async def _close(self) -> None:
+        await self._runner.cleanup()
 
     @property
     def url(self) -> str:
         """``http://127.0.0.1:<port>``; every path below it is served."""
-        return f"{'https' if self._https else 'http'}://127.0.0.1:{self._port}"
-
-    @property
-    def ca_file(self) -> Path | None:
-        """The authority of its certificate; None for plain HTTP."""
-        return Path(self._temporary.name) / "ca.crt" if self._temporary else None
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def script(self, *answers: Script, path: str | None = None) -> None:
         """Give the next requests these answers, in order; with ``path`` only requests to that path."""

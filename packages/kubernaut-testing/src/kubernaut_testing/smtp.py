@@ -17,20 +17,17 @@ import contextlib
 import datetime as dt
 import email
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import default
-from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from kubernaut_testing.loopthread import LoopThread
-from kubernaut_testing.pki import server_context
+from kubernaut_testing.loopthread import LoopServer
 
 __all__ = ["Mail", "SmtpReceiver", "Stage"]
 
@@ -74,7 +71,7 @@ class _Fault:
     left: int | None
 
 
-class SmtpReceiver:
+class SmtpReceiver(LoopServer):
     """An SMTP server on loopback; a context manager.
 
     Args:
@@ -94,56 +91,27 @@ class SmtpReceiver:
         auth_without_tls: bool = False,
         port: int = 0,
     ) -> None:
+        super().__init__("smtp", tls=starttls or implicit_tls, port=port)
         self._starttls = starttls and not implicit_tls
         self._implicit = implicit_tls
         self._users = dict(users or {})
         self._auth_require_tls = not (auth_without_tls or implicit_tls)
-        self.port = port
         self.logins: list[str] = []
         """Every name that a login was tried with."""
         self._mails: list[Mail] = []
         self._faults: list[_Fault] = []
         self._open: set[_Conversation] = set()
         self._changed = threading.Condition()
-        self._thread: LoopThread | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-    def start(self) -> Self:
-        """Begin to listen. Harmless when repeated."""
-        if self._thread is not None:
-            return self
-        context: ssl.SSLContext | None = None
-        if self._starttls or self._implicit:
-            self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="kubernaut-smtp-")
-            context = server_context(Path(self._temporary.name), "smtp")
-        self._thread = LoopThread("smtp")
-        self.port = self._thread.run(self._listen(context))
-        return self
-
-    def stop(self) -> None:
-        """Stop listening and cut what is open; what was received stays. Harmless when repeated."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.run(self._close())
-            thread.close()
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before its first start unless one was given."""
+        return self._port
 
     @property
     def smarthost(self) -> str:
         """``127.0.0.1:<port>``."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def ca_file(self) -> Path | None:
-        """The authority of its certificate; None without TLS."""
-        return Path(self._temporary.name) / "ca.crt" if self._temporary else None
+        return f"127.0.0.1:{self._port}"
 
     @property
     def mails(self) -> list[Mail]:
@@ -196,7 +164,7 @@ class SmtpReceiver:
                 raise AssertionError(f"{len(self._mails)} mails came within {timeout:g} s, not {count}")
             return list(self._mails)
 
-    async def _listen(self, context: ssl.SSLContext | None) -> int:
+    async def _listen(self, tls: ssl.SSLContext | None, port: int) -> int:
         loop = asyncio.get_running_loop()
 
         def converse() -> _Conversation:
@@ -205,13 +173,13 @@ class SmtpReceiver:
                 loop=loop,
                 hostname="smtp.test",
                 ident="ready",
-                tls_context=None if self._implicit else context,
+                tls_context=None if self._implicit else tls,
                 auth_require_tls=self._auth_require_tls,
                 authenticator=self._authenticate,
             )
 
         self._server = await loop.create_server(
-            converse, "127.0.0.1", self.port, ssl=context if self._implicit else None, reuse_address=True
+            converse, "127.0.0.1", port, ssl=tls if self._implicit else None, reuse_address=True
         )
         address: tuple[str, int] = self._server.sockets[0].getsockname()
         return address[1]

@@ -13,19 +13,17 @@ import contextlib
 import socket
 import ssl
 import struct
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import yaml
 from aiohttp import web
 from yarl import URL
 
-from kubernaut_testing.loopthread import LoopThread, listen
-from kubernaut_testing.pki import server_context
+from kubernaut_testing.loopthread import LoopServer, listen
 from kubernaut_testing.proxy.actions import Action, Reply, Reset
 from kubernaut_testing.proxy.requests import ProxiedRequest
 from kubernaut_testing.proxy.rules import Rule
@@ -43,7 +41,7 @@ _HOP_BY_HOP = {
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class FaultProxy:
+class FaultProxy(LoopServer):
     """A reverse proxy before an API server; a context manager.
 
     Args:
@@ -58,40 +56,17 @@ class FaultProxy:
         else:
             self._upstream, ca = upstream.url, upstream.ca_file
         self._client_tls = ssl.create_default_context(cafile=None if ca is None else str(ca))
-        self._https = https
+        super().__init__("fault-proxy", tls=https)
         self._rules: list[Rule] = []
         self._requests: list[ProxiedRequest] = []
-        self._thread: LoopThread | None = None
         self._kubeconfigs = 0
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> Self:
-        """Begin to listen on a free loopback port."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="kubernaut-proxy-")
-        folder = Path(self._temporary.name)
-        tls: ssl.SSLContext | None = None
-        if self._https:
-            tls = server_context(folder, "kubernaut-testing proxy")
-        self._thread = LoopThread("fault-proxy")
-        self._port = self._thread.run(self._start(tls))
-        return self
 
     def stop(self) -> None:
         """Cut all connections and end; harmless when repeated."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self.clear()
-            with contextlib.suppress(Exception):
-                thread.run(self._stop(), timeout=10)
-            thread.close()
-            self._temporary.cleanup()
+        self.clear()
+        super().stop()
 
-    async def _start(self, tls: ssl.SSLContext | None) -> int:
+    async def _listen(self, tls: ssl.SSLContext | None, port: int) -> int:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._client_tls),
             timeout=aiohttp.ClientTimeout(total=None),
@@ -101,9 +76,9 @@ class FaultProxy:
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-        return await listen(self._runner, tls)
+        return await listen(self._runner, tls, port=port)
 
-    async def _stop(self) -> None:
+    async def _close(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
 
@@ -112,12 +87,7 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """Where the operator finds it."""
-        return f"{'https' if self._https else 'http'}://127.0.0.1:{self._port}"
-
-    @property
-    def ca_file(self) -> Path | None:
-        """The authority to trust; None for plain HTTP."""
-        return Path(self._temporary.name) / "ca.crt" if self._https else None
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def requests(self) -> list[ProxiedRequest]:
@@ -147,7 +117,7 @@ class FaultProxy:
             if self.ca_file is not None:
                 cluster["certificate-authority-data"] = base64.b64encode(self.ca_file.read_bytes()).decode()
         self._kubeconfigs += 1
-        path = path or Path(self._temporary.name) / f"{self._kubeconfigs}.kubeconfig"
+        path = path or self.folder / f"{self._kubeconfigs}.kubeconfig"
         write_secret(path, yaml.safe_dump(config, sort_keys=False))
         return path
 
