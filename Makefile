@@ -89,7 +89,7 @@ test-faults-full: control-plane ## faults at production times (many minutes)
 	$(BIN)/python -m pytest -m faults_full
 
 .PHONY: bench
-bench: control-plane ## four loads, atomic against sequential (about 45 minutes; LOAD=burst for one); rewrites docs/benchmarks.md
+bench: control-plane ## all loads, atomic against sequential (about 55 minutes; LOAD=burst, LOAD=signals for one); rewrites docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(if $(LOAD),--load $(LOAD)) --report docs/benchmarks.md
 
 .PHONY: coverage

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.loads import LOADS
+from benchmarks import archive
 from benchmarks.report import render
 from benchmarks.run import BenchmarkError
+from benchmarks.services import LOADS
 from benchmarks.suite import run_all
 from kubernaut_testing.binaries import ToolUnavailableError
 from kubernaut_testing.controlplane import ControlPlaneError
 
 EXAMPLE_ROUNDS = 20
 QUICK = (50, 1, 3)
-"""Notifications, rounds and repetitions of the examples with `--quick`."""
+"""Objects per run, rounds and repetitions of the examples with `--quick`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,20 +26,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     chosen = [load for load in LOADS if load.name in (options.load or [each.name for each in LOADS])]
     usual = QUICK if options.quick else (None, None, EXAMPLE_ROUNDS)
-    loads = [load.sized(options.notifications or usual[0], options.repetitions or usual[1]) for load in chosen]
+    loads = [load.sized(options.objects or usual[0], options.repetitions or usual[1]) for load in chosen]
     example_rounds = min(usual[2], 4 * max(load.rounds for load in loads)) if options.repetitions else usual[2]
-    try:
-        results = run_all(loads, example_rounds, _tell)
-    except (BenchmarkError, ControlPlaneError, ToolUnavailableError) as error:
-        _tell(str(error))
-        return 1
     command = " ".join(["python -m benchmarks", *_told(options)])
     report: Path | None = options.report
     raw: Path | None = options.json or (report.with_suffix(".json") if report else None)
+    try:
+        earlier = archive.read(raw) if raw else []
+        results = archive.merged(earlier, run_all(command, loads, example_rounds, _tell))
+    except (archive.ArchiveError, BenchmarkError, ControlPlaneError, ToolUnavailableError) as error:
+        _tell(str(error))
+        return 1
     if raw is not None:
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        raw.write_text(json.dumps({"command": command, **results.raw()}, indent=1) + "\n")
-    text = render(results, command, raw.name if raw else None)
+        archive.write(raw, results)
+    text = render(results, raw.name if raw else None)
     if report is None:
         print(text, end="")
     else:
@@ -54,10 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--load", action="append", choices=[load.name for load in LOADS], help="a load to measure (default: all)"
     )
-    parser.add_argument("--notifications", type=_positive, help="objects per run (default: as the load says)")
+    parser.add_argument("--objects", type=_positive, help="objects per run (default: as the load says)")
     parser.add_argument("--repetitions", type=_positive, help="rounds of all modes (default: as the load says)")
     parser.add_argument("--report", type=Path, help="Markdown file to write (default: standard output)")
-    parser.add_argument("--json", type=Path, help="file for the raw figures (default: beside the report)")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="file for the raw figures; other loads keep theirs in it (default: beside the report)",
+    )
     parser.add_argument("--quick", action="store_true", help=f"a short look: {QUICK[0]} objects, {QUICK[1]} round")
     return parser
 
@@ -74,7 +78,7 @@ def _told(options: argparse.Namespace) -> list[str]:
     given = ["--quick"] if options.quick else []
     for load in options.load or ():
         given += ["--load", load]
-    for name in ("notifications", "repetitions"):
+    for name in ("objects", "repetitions"):
         if (value := getattr(options, name)) is not None:
             given += [f"--{name}", str(value)]
     for name in ("report", "json"):

@@ -13,7 +13,10 @@ Source = Literal["audit log", "operator", "API server", "/proc", "machine"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: its key in the raw data, its row in the report, decimals, and where it comes from."""
+    """One figure: its key in the raw data, its row in the report, decimals, and where it comes from.
+
+    `{end}` in a title stands for the phase that a service's objects end in.
+    """
 
     key: str
     title: str
@@ -31,21 +34,25 @@ FIGURES = (
     Figure("patches", "status PATCHes", "", 0, "audit log"),
     Figure("gets", "GETs of the objects", "", 0, "audit log"),
     Figure("object_requests", "**requests on the objects**", "", 0, "audit log"),
+    Figure("reads", "GETs of other objects", "", 0, "audit log"),
     Figure("events", "Event writes", "", 0, "audit log"),
     Figure("events_dropped", "Events dropped: the operator's buffer was full", "", 0, "operator"),
     Figure("other", "other requests (watch, list)", "", 0, "audit log"),
     Figure("requests", "requests, all", "", 0, "audit log"),
     Figure("conflicts", "conflicts (409)", "", 0, "audit log"),
     Figure("watch_events", "watch events sent to the operator", "", 0, "API server"),
-    Figure("wall", "**wall time**, first creation to last Sent", "s", 2, "audit log"),
-    Figure("sent_p50", "creation to Sent, p50", "s", 2, "audit log"),
-    Figure("sent_p95", "creation to Sent, p95", "s", 2, "audit log"),
-    Figure("sent_p99", "creation to Sent, p99", "s", 2, "audit log"),
-    Figure("backlog_wall", "**wall time**, operator's start to the last of the backlog Sent", "s", 2, "audit log"),
-    Figure("fresh_p50", "creation to Sent of those created meanwhile, p50", "s", 2, "audit log"),
+    Figure("wall", "**wall time**, first creation to last {end}", "s", 2, "audit log"),
+    Figure("ended_p50", "creation to {end}, p50", "s", 2, "audit log"),
+    Figure("ended_p95", "creation to {end}, p95", "s", 2, "audit log"),
+    Figure("ended_p99", "creation to {end}, p99", "s", 2, "audit log"),
+    Figure("backlog_wall", "**wall time**, operator's start to the last of the backlog {end}", "s", 2, "audit log"),
+    Figure("fresh_p50", "creation to {end} of those created meanwhile, p50", "s", 2, "audit log"),
     Figure("operator_cpu", "**operator CPU**", "s", 2, "/proc"),
     Figure("operator_rss", "operator RSS at the end", "MiB", 1, "/proc"),
     Figure("operator_peak", "operator RSS at most", "MiB", 1, "/proc"),
+    Figure("workers_cpu", "**policy workers' CPU**", "s", 2, "/proc"),
+    Figure("workers_rss", "policy workers' RSS at the end, summed", "MiB", 1, "/proc"),
+    Figure("workers_peak", "policy workers' RSS at most, summed", "MiB", 1, "/proc"),
     Figure("apiserver_cpu", "**API server CPU**", "s", 2, "/proc"),
     Figure("etcd_cpu", "etcd CPU", "s", 2, "/proc"),
     Figure("patch_total", "API server time in status PATCHes, summed", "s", 2, "API server"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +27,19 @@ def describe() -> dict[str, str | float]:
 
 @dataclass(frozen=True)
 class Clocks:
-    """CPU seconds spent so far, by process and by the whole machine, at one moment of the monotonic clock."""
+    """CPU seconds spent so far, by name of process and by the whole machine, at one moment of the monotonic clock."""
 
     time: float
     machine: float
     processes: Mapping[str, float]
 
     @classmethod
-    def read(cls, pids: Mapping[str, int]) -> Clocks:
-        """Read them; `pids` are processes by name, to which this process is added as "bench"."""
+    def read(cls, pids: Mapping[str, Sequence[int]]) -> Clocks:
+        """Read them; `pids` are processes by name (summed), to which this process is added as "bench"."""
         processes = {}
-        for name, pid in {**pids, "bench": os.getpid()}.items():
-            usage = usage_of(pid)
-            processes[name] = usage.user + usage.system
+        for name, each in {**pids, "bench": [os.getpid()]}.items():
+            usages = [usage_of(pid) for pid in each]
+            processes[name] = sum(usage.user + usage.system for usage in usages)
         fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
         user, nice, system, _idle, _iowait, irq, softirq, steal = fields
         busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

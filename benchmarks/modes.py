@@ -22,7 +22,7 @@ class Mode:
 
 
 ATOMIC = Mode("atomic", "atomic", "on_conflict", "one conditional write per pass, no read before it; the default")
-SEQUENTIAL = Mode("sequential", "sequential", "on_conflict", "one write per change: each attempt, then the phase")
+SEQUENTIAL = Mode("sequential", "sequential", "on_conflict", "one write per change, the phase last")
 REFETCH = Mode("refetch=always", "atomic", "always", "one write per pass, and a read of the object before each")
 
 MODES = (ATOMIC, SEQUENTIAL, REFETCH)

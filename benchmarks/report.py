@@ -1,25 +1,28 @@
-"""The results as a Markdown document."""
+"""The results as a Markdown document: a chapter per service, a section per load."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.examples import EXAMPLES, Counted
+from benchmarks.examples import Counted
 from benchmarks.figures import FIGURES, Figure
 from benchmarks.loads import Load
 from benchmarks.modes import ATOMIC, MODES
 from benchmarks.run import QUIET
+from benchmarks.service import Service
+from benchmarks.services import SERVICES
 from benchmarks.suite import Results
 from benchmarks.summary import Run, Spread, ratio, spread
 
 HEADLINES = (
     "patches",
     "object_requests",
+    "reads",
     "watch_events",
     "wall",
     "backlog_wall",
-    "sent_p50",
-    "sent_p99",
+    "ended_p50",
+    "ended_p99",
     "operator_cpu",
     "apiserver_cpu",
     "etcd_cpu",
@@ -32,104 +35,131 @@ BUSY = 0.1
 NOT_SHOWN = """\
 * **Times of a real cluster.** etcd runs without fsync (`--unsafe-no-fsync`, as in the tests), as one member, on the
   machine of everything else. A write on a cluster waits for a disk and a quorum; none of these did.
-* **The latency of a single notification in the loads at once and at start.** There the time from creation to Sent is
-  mostly the time in the operator's queue: it tells of throughput. The two loads with a rate tell of latency.
-* **Programs with cores of their own.** The load's creators, the operator, the API server, etcd and the receiver share
+* **The latency of a single object in the loads at once and at start.** There the time from creation to the end is
+  mostly the time in the operator's queue: it tells of throughput. The loads with a rate tell of latency.
+* **Programs with cores of their own.** The load's creators, the operator, the API server, etcd and stand-ins share
   the cores named above; what one of them saves, another one gets. The last row tells what other programs took.
 * **The system that this project replaces.** `sequential` is this operator with one conditional write per change. It has
   no read before each write and no pass started by its own events.
 * **Conflicts.** Nobody else writes these objects, so there are none. One costs a GET and a PATCH, as the tests show.
-* **Retries.** Every delivery succeeds at once. The examples count commits with failures; a notification that is retried
-  over minutes has a commit for each pass.
 * **Fine percentiles from `/metrics`.** They are interpolated within wide buckets, of which the lowest ends at 5 ms.
   Means and sums are exact, and so are the percentiles from the audit log, from a request's arrival to the end of its
   answer.
-* **A request total for equal work in Events.** Events are sent one after another from a bounded buffer, and such a load
-  can fill it: the oldest are dropped, more of them when the operator is faster. Rows about the objects are not touched
-  by that; "requests, all" is.\
+* **A request total for equal work in Events.** Events are sent from a bounded buffer, and a load can fill it: the
+  oldest are dropped, more of them when the operator is faster. Rows about the objects are not touched by that;
+  "requests, all" is.\
 """
 
 
-def render(results: Results, command: str, raw: str | None = None) -> str:
-    """The whole document; `command` is what produced it, `raw` the name of the file with the raw figures."""
+def render(archive: Sequence[Results], raw: str | None = None) -> str:
+    """The whole document, of the results of one or more calls; `raw` is the name of the file with the raw figures."""
+    services = [service for service in SERVICES if any(_of(service, results) for results in archive)]
     parts = [
         "# Benchmarks: one write per pass, against one per change",
-        _introduction(results, command),
-        _method(results),
-        *(part for load in results.loads for part in _section(load, results.runs)),
-        "## The standard's examples, per commit",
-        _examples(results),
+        *_introduction(archive),
+        *(part for service in services for part in _chapter(service, archive)),
         "## What the figures do not show",
-        NOT_SHOWN,
+        "\n".join([NOT_SHOWN, *(service.notes for service in services if service.notes)]),
     ]
     if raw is not None:
         parts.append(f"The figures of every single run are in [{raw}]({raw}).")
     return "\n\n".join(parts) + "\n"
 
 
-def _introduction(results: Results, command: str) -> str:
+def _of(service: Service, results: Results) -> list[Load]:
+    """The loads of a service that were measured, in the order of the report."""
+    names = [load.name for load in service.loads]
+    return sorted((load for load in results.loads if load.name in names), key=lambda load: names.index(load.name))
+
+
+def _introduction(archive: Sequence[Results]) -> Iterator[str]:
+    if len(archive) > 1:
+        yield "Measured at different times; figures of different calls are not to be compared:"
+        yield "\n".join(f"* {', '.join(_titles(results))}: {_measured(results)}" for results in archive)
+    else:
+        yield f"Measured {_measured(archive[0])}"
+    yield "\n".join(
+        f"* `{mode.name}` (`statusUpdateMode: {mode.update}`, `statusRefetch: {mode.refetch}`): {mode.meaning}."
+        for mode in MODES
+    )
+    creators, reconciles = archive[-1].creators, archive[-1].reconciles
+    yield (
+        f"Objects are created by {creators} threads; the operator works on {reconciles} at a time. Each run has a "
+        f"namespace and an operator process of its own on one control plane. Counted from before the first creation "
+        f"(with a backlog: from before the operator's start) until the operator has been quiet for {QUIET:g} s."
+    )
+    yield "Tables: median of all rounds [least, greatest]; × is the median of the ratios to `atomic` within each round."
+
+
+def _titles(results: Results) -> Iterator[str]:
+    for service in SERVICES:
+        if loads := _of(service, results):
+            yield f"{service.title} ({'; '.join(load.title for load in loads)})"
+
+
+def _measured(results: Results) -> str:
     on = results.machine
-    facts = [
-        f"Measured by `{command}` in one run of {results.seconds / 60:.1f} minutes, on {on['cores']:.0f} cores "
+    return (
+        f"by `{results.command}` in one run of {results.seconds / 60:.1f} minutes, on {on['cores']:.0f} cores "
         f"({on['architecture']}, {on['system']}), {on['memory_gib']} GiB of memory, Kubernetes "
         f"{results.versions['kubernetes']}, etcd {results.versions['etcd']}, Python {on['python']}. "
-        f"One-minute load of the machine before the start: {on['load_before']}.",
-        "",
-        *(f"* `{mode.name}` (`statusUpdateMode: {mode.update}`, `statusRefetch: {mode.refetch}`): {mode.meaning}."
-          for mode in MODES),
-    ]  # fmt: skip
-    return "\n".join(facts)
-
-
-def _method(results: Results) -> str:
-    return (
-        f"Each NotificationRequest has 3 channels (console, file, Slack with a receiver on loopback) and is created by "
-        f"one of {results.creators} threads; the operator works on {results.reconciles} at a time. Each run has a "
-        f"namespace and an operator process of its own on one control plane. Counted from before the first creation "
-        f"(with a backlog: from before the operator's start) until the operator has been quiet for {QUIET:g} s.\n\n"
-        "Tables: median of all rounds [least, greatest]; × is the median of the ratios to `atomic` within each round."
+        f"One-minute load of the machine before the start: {on['load_before']}."
     )
 
 
-def _section(load: Load, runs: Sequence[Run]) -> Iterator[str]:
+def _chapter(service: Service, archive: Sequence[Results]) -> Iterator[str]:
+    yield f"## {service.title}"
+    yield service.about
+    measured = {load.name: (load, results) for results in archive for load in _of(service, results)}
+    for each in service.loads:
+        if each.name in measured:
+            load, results = measured[each.name]
+            yield from _section(service, load, results.runs)
+    for results in archive:
+        if any(each.service == service.name for each in results.examples):
+            yield f"### Single commits of {service.title}"
+            yield _examples(service, results)
+
+
+def _section(service: Service, load: Load, runs: Sequence[Run]) -> Iterator[str]:
     of_load = [run for run in runs if run.load == load.name]
     others = [mode for mode in load.modes if mode is not ATOMIC]
-    yield f"## {load.title}"
-    yield _told(load)
+    yield f"### {load.title}"
+    yield _told(service, load)
     quiet = _others(of_load) < BUSY
-    yield _table(of_load, [mode.name for mode in others], times=quiet)
+    yield _table(service, of_load, [mode.name for mode in others], times=quiet)
     if not quiet:
         yield (
             f"Other programs kept up to {_others(of_load):.1f} cores busy during a run, and not equally in all: the "
             "counts above are exact all the same; the times cannot be compared, so no ratios of them are given."
         )
-    yield "\n".join(_in_words(of_load, mode.name, times=quiet) for mode in others)
+    yield "\n".join(_in_words(service, of_load, mode.name, times=quiet) for mode in others)
 
 
-def _told(load: Load) -> str:
+def _told(service: Service, load: Load) -> str:
     rounds = f"Rounds: {load.rounds}" + (", the order of the modes rotated." if load.rounds > 1 else ".")
     if load.backlog:
         return (
-            f"{load.notifications} notifications exist when the operator starts; {load.fresh} more are created while "
+            f"{load.objects} {service.objects} exist when the operator starts; {load.fresh} more are created while "
             f"it works through them, one after the other. {rounds}"
         )
     how = "as fast as the API server takes them" if load.per_minute is None else f"at {load.per_minute:g} a minute"
-    return f"{load.notifications} notifications, created {how}. {rounds}"
+    return f"{load.objects} {service.objects}, created {how}. {rounds}"
 
 
-def _table(runs: Sequence[Run], others: Sequence[str], *, times: bool) -> str:
+def _table(service: Service, runs: Sequence[Run], others: Sequence[str], *, times: bool) -> str:
     heads = ["", "from", f"`{ATOMIC.name}`", *(cell for name in others for cell in (f"`{name}`", "×"))]
     seen = [figure for figure in FIGURES if any(run.values.get(figure.key) is not None for run in runs)]
-    return "\n".join(_rows(heads, (_cells(runs, figure, others, times=times) for figure in seen)))
+    return "\n".join(_rows(heads, (_cells(service, runs, figure, others, times=times) for figure in seen)))
 
 
 def _others(runs: Sequence[Run]) -> float:
     return max((run.values.get("others") or 0.0 for run in runs), default=0.0)
 
 
-def _in_words(runs: Sequence[Run], mode: str, *, times: bool) -> str:
+def _in_words(service: Service, runs: Sequence[Run], mode: str, *, times: bool) -> str:
     told = [
-        f"{figure.title.replace('*', '')} × {found:.2f}"
+        f"{_title(service, figure).replace('*', '')} × {found:.2f}"
         for figure in FIGURES
         if figure.key in HEADLINES
         and (times or figure.counted)
@@ -138,8 +168,12 @@ def _in_words(runs: Sequence[Run], mode: str, *, times: bool) -> str:
     return f"* `{mode}` against `{ATOMIC.name}`: {'; '.join(told)}."
 
 
-def _cells(runs: Sequence[Run], figure: Figure, others: Sequence[str], *, times: bool) -> list[str]:
-    title = figure.title + (f", {figure.unit}" if figure.unit else "")
+def _title(service: Service, figure: Figure) -> str:
+    return figure.title.format(end=service.end)
+
+
+def _cells(service: Service, runs: Sequence[Run], figure: Figure, others: Sequence[str], *, times: bool) -> list[str]:
+    title = _title(service, figure) + (f", {figure.unit}" if figure.unit else "")
     cells = [title, figure.source, _spread(spread(runs, ATOMIC.name, figure.key), figure)]
     for name in others:
         compared = figure.source != "machine" and (times or figure.counted)
@@ -155,20 +189,20 @@ def _spread(found: Spread | None, figure: Figure) -> str:
     return median if least == greatest else f"{median} [{least}, {greatest}]"
 
 
-def _examples(results: Results) -> str:
+def _examples(service: Service, results: Results) -> str:
     text = (
-        "The last commit of a notification's delivery, by the service's own status writer on the same API server; "
-        f"requests from the audit log, the same in all {results.example_rounds} repetitions; milliseconds as the "
-        "caller sees them, median. Saved: requests of `atomic` against `sequential`."
+        f"{service.examples_about} By the service's own status writer on the same API server; requests from the audit "
+        f"log, the same in all {results.example_rounds} repetitions; milliseconds as the caller sees them, median. "
+        "Saved: requests of `atomic` against `sequential`."
     )
-    heads = ["example", "attempts", *(f"`{mode.name}`" for mode in MODES), "saved"]
-    found = {(each.example, each.mode): each for each in results.examples}
+    heads = ["example", "changes", *(f"`{mode.name}`" for mode in MODES), "saved"]
+    found = {(each.example, each.mode): each for each in results.examples if each.service == service.name}
     rows = []
-    for example in EXAMPLES:
+    for example in service.examples:
         costs = [found[example.name, mode.name] for mode in MODES]
         atomic, sequential = (costs[number].patches + costs[number].gets for number in (0, 1))
         saved = f"{sequential} → {atomic} ({100 * (1 - atomic / sequential):.0f} %)"
-        rows.append([example.title, str(len(example.attempts)), *(_cost(cost) for cost in costs), saved])
+        rows.append([example.title, str(example.changes), *(_cost(cost) for cost in costs), saved])
     return text + "\n\n" + "\n".join(_rows(heads, rows))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kubernaut_testing import OperatorProcess, WebhookReceiver, eventually
 from kubernaut_testing.children import Children
-from kubernaut_testing.process import runs, usage_of
+from kubernaut_testing.process import children_of, runs, usage_of
 
 
 def python(code: str, **options: object) -> OperatorProcess:
@@ -75,6 +75,16 @@ def test_cpu_and_memory_are_measured() -> None:
         with pytest.raises((ProcessLookupError, RuntimeError)):
             usage_of(process.pid)
     assert usage_of(os.getpid()).rss > 0
+
+
+def test_the_children_of_a_process_are_those_it_started_and_that_run() -> None:
+    script = "sleep 300 & sh -c 'sleep 300; true' & true & echo {} && wait"
+    with OperatorProcess(["sh", "-c", script]) as process:
+        eventually(lambda: len(process.records()) == 1)
+        eventually(lambda: len(children_of(process.pid)) == 2)  # grandchildren and what has ended do not count
+        assert all(runs(child) for child in children_of(process.pid))
+        pid = process.pid
+    assert children_of(pid) == set()
 
 
 def test_a_process_that_ignores_sigterm_is_killed_after_its_grace() -> None:

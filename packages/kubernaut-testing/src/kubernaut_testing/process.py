@@ -14,7 +14,7 @@ from typing import Any, Self
 from kubernaut_testing.children import Child, Children
 from kubernaut_testing.waiting import eventually
 
-__all__ = ["OperatorProcess", "Usage", "runs", "usage_of"]
+__all__ = ["OperatorProcess", "Usage", "children_of", "runs", "usage_of"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,19 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def children_of(pid: int) -> set[int]:
+    """Process ids of those that a process started itself and that run; empty if there is no such process."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue  # it has just ended
+        if int(parent) == pid and state not in "ZX":
+            found.add(int(stat.parent.name))
+    return found
 
 
 def usage_of(pid: int) -> Usage:
