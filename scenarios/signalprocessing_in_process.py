@@ -131,12 +131,13 @@ class Desk:
             self.client, component="test", instance="test", resource=SIGNAL_PROCESSING, clock=self.clock
         )
         self._audit = io.StringIO()
+        metrics = SignalProcessingMetrics(self.metrics, self.clock.now)
         reporter = Reporter(
             self.events,
             AuditTrail(
                 JsonLinesSink(LineStream(self._audit), payloads=SOURCE.payloads, now=self.clock.now), self.clock.now
             ),
-            SignalProcessingMetrics(self.metrics, self.clock.now),
+            metrics,
         )
         manager = StatusManager(
             self,
@@ -151,7 +152,7 @@ class Desk:
             self.store,
             StatusWriter(manager, self.clock.now),
             self.cluster,
-            Classifier(self.policy, self.modes),
+            Classifier(self.policy, self.modes, metrics.policy_error),
             reporter,
             self.clock,
             SignalProcessingConfig.model_validate(config or {}),
@@ -170,6 +171,17 @@ class Desk:
     def verbs(self) -> list[str]:
         """The verbs of the requests so far."""
         return [request.verb for request in self.requests]
+
+    def counted(self, name: str, label: str) -> dict[str, float]:
+        """What a counter of one label has counted, zeros left out: label -> number."""
+        families = self.metrics.collect()
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return {sample.labels[label]: sample.value for sample in samples if sample.value}
+
+    @property
+    def failures(self) -> dict[str, float]:
+        """The signals that ended Failed: reason -> number."""
+        return self.counted("signalprocessing_failures_total", "reason")
 
     @property
     def audit(self) -> list[dict[str, Any]]:

@@ -106,6 +106,8 @@ async def test_the_metrics_count_each_phase_once(desk: Desk) -> None:
     for phase in ("pending", "enriching", "classifying", "categorizing"):
         assert (counted(phase, "attempt"), counted(phase, "success"), counted(phase, "failure")) == (1, 1, 0)
     assert (counted("completed", "success"), counted("completed", "failure")) == (1, 0)
+    assert desk.counted("signalprocessing_contexts_total", "context") == {"full": 1}
+    assert desk.failures == {}
 
 
 async def test_what_ended_is_left_alone(desk: Desk) -> None:
@@ -128,6 +130,7 @@ async def test_a_degraded_enrichment_is_told_and_goes_on(desk: Desk) -> None:
     assert desk.events.of("UnsupportedTargetType") == [
         'Target type "aws" is not supported; only what the cluster knows is added'
     ]
+    assert desk.counted("signalprocessing_contexts_total", "context") == {"degraded": 1}
 
 
 @pytest.mark.parametrize(
@@ -166,6 +169,7 @@ async def test_a_rule_that_gives_nothing_storable_ends_in_failed_before_anything
     assert [event["event_outcome"] for event in desk.audit[-3:]] == ["failure", "success", "failure"]
     assert desk.audit[-3]["event_data"]["phase"] == "Classifying"
     assert (desk.status["observedGeneration"], desk.queue.due_in(desk.key)) == (1, None)
+    assert desk.failures == desk.counted("signalprocessing_policy_errors_total", "error_type") == {rule: 1}
 
 
 async def test_a_policy_that_cannot_take_the_input_ends_in_failed(desk: Desk) -> None:
@@ -174,10 +178,18 @@ async def test_a_policy_that_cannot_take_the_input_ends_in_failed(desk: Desk) ->
     await desk.phase("Failed")
     assert desk.status["failureInfo"]["error"] == "policy evaluation failed: the answer is too large"
     assert desk.conditions["ClassificationComplete"][1] == "RegoEvaluationError"
+    assert desk.failures == {"policy": 1}
+    assert desk.counted("signalprocessing_policy_errors_total", "error_type") == {"input": 1}
 
 
-@pytest.mark.parametrize("error", [RemoteClusterError("east"), InvalidTargetError("cannot enrich Pod: no namespace")])
-async def test_what_can_never_be_enriched_fails_at_once_and_says_why(desk: Desk, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (RemoteClusterError("east"), "remote_cluster"),
+        (InvalidTargetError("cannot enrich Pod: no namespace"), "invalid_target"),
+    ],
+)
+async def test_what_can_never_be_enriched_fails_at_once_and_says_why(desk: Desk, error: Exception, why: str) -> None:
     desk.cluster.errors = [error]
     desk.create(clusterID="east")
     await desk.phase("Failed")
@@ -187,6 +199,7 @@ async def test_what_can_never_be_enriched_fails_at_once_and_says_why(desk: Desk,
     assert desk.conditions["ProcessingComplete"][:2] == ("False", "ProcessingFailed")
     assert desk.events.of("EnrichmentFailed") == [str(error)]
     assert {event["cluster_id"] for event in desk.audit} == {"east"}
+    assert desk.failures == {why: 1}
 
 
 async def test_in_sequential_mode_each_change_is_a_write_and_the_end_is_the_same(

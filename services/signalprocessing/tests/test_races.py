@@ -155,6 +155,7 @@ async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk
     )
     assert desk.conditions["ClassificationComplete"][:2] == ("False", "ClassificationFailed")
     assert desk.conditions["Stalled"][0] == "True"
+    assert desk.failures == {"status_refused": 1}
 
 
 async def test_an_object_that_is_gone_ends_the_work_quietly(desk: Desk) -> None:

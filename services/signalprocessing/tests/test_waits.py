@@ -103,8 +103,17 @@ async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(d
     assert desk.queue.due_in(desk.key) == 60, "a shorter one does not shorten the policy's wait"
 
 
-@pytest.mark.parametrize("error", [MISSING, FORBIDDEN, EnrichmentError("cannot read pods shop/api-1: 400")])
-async def test_what_does_not_pass_by_itself_is_tried_five_times_and_then_named(desk: Desk, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MISSING, "namespace_missing"),
+        (FORBIDDEN, "forbidden"),
+        (EnrichmentError("cannot read pods shop/api-1: 400"), "unreadable"),
+    ],
+)
+async def test_what_does_not_pass_by_itself_is_tried_five_times_and_then_named(
+    desk: Desk, error: Exception, why: str
+) -> None:
     """Weak point 6: there, it is tried for ever."""
     desk.cluster.errors, desk.cluster.lasting = [error], True
     desk.create()
@@ -120,6 +129,7 @@ async def test_what_does_not_pass_by_itself_is_tried_five_times_and_then_named(d
     assert desk.conditions["EnrichmentComplete"] == ("False", "EnrichmentFailed", str(error))
     assert desk.queue.due_in(desk.key) is None
     assert len(desk.events.of("EnrichmentFailed")) == 5
+    assert desk.failures == {why: 1}
 
 
 async def test_the_number_of_attempts_is_configured(make_desk: MakeDesk) -> None:
@@ -175,6 +185,8 @@ async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk
     info = desk.status["failureInfo"]
     assert (info["error"], info["consecutiveFailures"]) == (f"policy evaluation failed: {LATE}", 3)
     assert desk.conditions["ClassificationComplete"][:2] == ("False", "RegoEvaluationError")
+    assert desk.failures == {"policy": 1}
+    assert desk.counted("signalprocessing_policy_errors_total", "error_type") == {"timeout": 3}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +235,7 @@ async def test_a_deadline_ends_every_phase_with_its_own_condition(
     assert desk.verbs == ["patch"]
     labels = {"phase": phase.lower(), "result": "failure"}
     assert desk.metrics.get_sample_value("signalprocessing_processing_total", labels) == 1
+    assert desk.failures == {"deadline": 1}
 
 
 async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Desk, ledger: RequestLedger) -> None:

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from kubernaut_api import SignalProcessing
-from kubernaut_signalprocessing.metrics import ENRICHMENT_ERRORS, SignalProcessingMetrics
+from kubernaut_signalprocessing.metrics import (
+    ENRICHMENT_ERRORS,
+    FailureReason,
+    PolicyLack,
+    SignalProcessingMetrics,
+)
 
 MakeSP = Callable[..., SignalProcessing]
 TOTAL = "signalprocessing_processing_total"
@@ -35,6 +41,13 @@ def test_nothing_is_counted_before_anything_happened(
     assert counted == expected | {("completed", "success"), ("completed", "failure")}
     errors = {s.labels["error_type"] for s in samples if s.name == "signalprocessing_enrichment_errors_total"}
     assert errors == {*ENRICHMENT_ERRORS}
+
+    def labels(name: str, label: str) -> set[str]:
+        return {s.labels[label] for s in samples if s.name == name}
+
+    assert labels("signalprocessing_contexts_total", "context") == {"full", "degraded"}
+    assert labels("signalprocessing_policy_errors_total", "error_type") == {*get_args(PolicyLack)}
+    assert labels("signalprocessing_failures_total", "reason") == {*get_args(FailureReason)}
 
 
 def test_passes_are_counted_by_phase_and_result_and_successes_are_timed(
@@ -84,6 +97,22 @@ def test_errors_of_the_enrichment_are_counted_by_kind(
     name = "signalprocessing_enrichment_errors_total"
     assert registry.get_sample_value(name, {"error_type": "not_found"}) == 1
     assert registry.get_sample_value(name, {"error_type": "api_error"}) == 0
+
+
+def test_contexts_policy_errors_and_reasons_of_failures_are_counted_each_under_its_name(
+    registry: CollectorRegistry, metrics: SignalProcessingMetrics
+) -> None:
+    metrics.enriched(degraded=True)
+    metrics.enriched(degraded=False)
+    metrics.enriched(degraded=False)
+    metrics.policy_error("timeout")
+    metrics.gave_up("remote_cluster")
+    value = registry.get_sample_value
+    assert value("signalprocessing_contexts_total", {"context": "degraded"}) == 1
+    assert value("signalprocessing_contexts_total", {"context": "full"}) == 2
+    assert value("signalprocessing_policy_errors_total", {"error_type": "timeout"}) == 1
+    assert value("signalprocessing_failures_total", {"reason": "remote_cluster"}) == 1
+    assert value("signalprocessing_failures_total", {"reason": "deadline"}) == 0
 
 
 def test_objects_count_in_the_phase_they_are_in(

@@ -36,6 +36,7 @@ from kubernaut_signalprocessing.classification.policy import (
 )
 from kubernaut_signalprocessing.classification.signal_mode import SignalModes
 from kubernaut_signalprocessing.failure import RuleFailure
+from kubernaut_signalprocessing.metrics import PolicyLack
 
 MakeSP = Callable[..., SignalProcessing]
 
@@ -208,8 +209,40 @@ async def test_a_policy_that_is_away_leaves_the_well_known_labels() -> None:
         async def evaluate(self, queries: Mapping[str, str], document: Any, /) -> Any:
             raise PolicyTimeoutError("evaluate", 5)
 
-    labels = await Classifier(Away(), SignalModes()).custom_labels(SignalProcessing().spec.signal, LABELLED)
-    assert labels == {"team": ["payments"]}
+    lacking: list[PolicyLack] = []
+    classifier = Classifier(Away(), SignalModes(), lacking.append)
+    assert await classifier.custom_labels(SignalProcessing().spec.signal, LABELLED) == {"team": ["payments"]}
+    assert lacking == ["timeout"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (PolicyTimeoutError("evaluate", 5), "timeout"),
+        (PolicyCrashError("evaluate", -9), "crash"),
+        (PolicyUnavailableError("no worker is free", retryable=True), "unavailable"),
+    ],
+)
+async def test_an_evaluation_without_an_answer_is_told_by_its_kind(
+    make_sp: MakeSP, now: datetime, error: PolicyError, kind: PolicyLack
+) -> None:
+    policy, lacking = ScriptedPolicy(), list[PolicyLack]()
+    policy.errors = [error]
+    with pytest.raises(PolicyBusyError):
+        await Classifier(policy, SignalModes(), lacking.append).classify(make_sp(), now)
+    assert lacking == [kind]
+
+
+async def test_a_rule_that_fails_no_signal_is_told_if_its_answer_is_unusable_and_not_if_there_is_none(
+    make_sp: MakeSP, now: datetime
+) -> None:
+    policy, lacking = ScriptedPolicy(), list[PolicyLack]()
+    classifier = Classifier(policy, SignalModes(), lacking.append)
+    for answer in (Undefined(), Value(7), Failure("two values")):
+        policy.answers |= {"cluster": answer, "labels": answer}
+        assert isinstance(await classifier.classify(make_sp(), now), Classification)
+        await classifier.custom_labels(SignalProcessing().spec.signal, LABELLED)
+    assert lacking == ["cluster", "labels"] * 2
 
 
 async def test_the_shipped_policy_classifies_by_label_and_severity(make_sp: MakeSP, now: datetime) -> None:
