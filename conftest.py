@@ -4,6 +4,9 @@ import pytest
 from hypothesis import settings
 from scenarios.budgets import MODES
 
+# The scenes of faults are tests that the services' test files import.
+pytest.register_assert_rewrite("scenarios.faults")
+
 # A loaded machine is slow, not wrong: no time limit decides a property.
 settings.register_profile("kubernaut", deadline=None)
 settings.load_profile("kubernaut")

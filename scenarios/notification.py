@@ -165,6 +165,11 @@ class NotificationSite(FaultSite):
         """Create a NotificationRequest; `spec` overrides its fields."""
         return self.control_plane.api.create(notification(self.namespace, name, to, **spec))
 
+    @classmethod
+    def manifest(cls, namespace: str, name: str, /) -> dict[str, Any]:
+        """A NotificationRequest."""
+        return notification(namespace, name)
+
     def create_other(self, name: str, /) -> dict[str, Any]:
         """Create one that goes to the console alone."""
         return self.create(name, "console")
@@ -199,9 +204,9 @@ class NotificationSite(FaultSite):
         """Let Slack take so long for an answer."""
         self.receiver.default = Answer(delay=seconds)
 
-    def begun(self) -> int:
-        """How many calls Slack has had."""
-        return len(self.receiver.requests)
+    def begun(self) -> list[float]:
+        """When Slack was called."""
+        return [request.monotonic for request in self.receiver.requests]
 
     def files(self, name: str) -> list[Path]:
         """The files that the file channel wrote for the notification."""

@@ -195,6 +195,11 @@ class SignalProcessingSite(FaultSite):
             self._targets = create_workload(self.control_plane, self.namespace, "target")
         return self._targets["Deployment"]
 
+    @classmethod
+    def manifest(cls, namespace: str, name: str, /) -> dict[str, Any]:
+        """A SignalProcessing."""
+        return signal_processing(namespace, name)
+
     def create_other(self, name: str, /) -> dict[str, Any]:
         """Create one of the least severity."""
         return self.create(name, severity="Sev4")
@@ -212,16 +217,16 @@ class SignalProcessingSite(FaultSite):
         return (self.status(name).get("failureInfo") or {}).get("consecutiveFailures") == 1
 
     def slow(self, seconds: float) -> None:
-        """Let the API server take so long for the metadata of a target; there must be a proxy."""
-        assert self.proxy is not None
+        """Let the API server take so long for the metadata of a target, if there is a proxy."""
         if self._slow is not None:
             self._slow.remove()
-        self._slow = self.proxy.add(Rule(Delay(seconds), verb="get", resource="deployments"))
+        if self.proxy is not None:
+            self._slow = self.proxy.add(Rule(Delay(seconds), verb="get", resource="deployments"))
 
-    def begun(self) -> int:
-        """How many targets were asked for."""
-        assert self.proxy is not None
-        return sum((one.verb, one.resource) == ("get", "deployments") for one in self.proxy.requests)
+    def begun(self) -> list[float]:
+        """When targets were asked for, if there is a proxy."""
+        requests = self.proxy.requests if self.proxy is not None else []
+        return [one.started for one in requests if (one.verb, one.resource) == ("get", "deployments")]
 
     def effects(self, name: str) -> list[tuple[str, str]]:
         """What was told of the object, as `CONTRACT` claims it; of attempts that failed nothing."""

@@ -58,6 +58,11 @@ class FaultSite(OperatorSite, ABC):
         """The phase in which an undisturbed life ends."""
         return self.life[-1]
 
+    @classmethod
+    @abstractmethod
+    def manifest(cls, namespace: str, name: str, /) -> dict[str, Any]:
+        """An object that can be created anywhere."""
+
     @abstractmethod
     def create(self, name: str, /) -> dict[str, Any]:
         """Create an object that lives undisturbed."""
@@ -83,11 +88,11 @@ class FaultSite(OperatorSite, ABC):
 
     @abstractmethod
     def slow(self, seconds: float) -> None:
-        """Let the work of each object take so long from now on."""
+        """Let the work of each object take so long from now on, if the site has what that needs (a proxy, say)."""
 
     @abstractmethod
-    def begun(self) -> int:
-        """How many pieces of work have begun since the site was made."""
+    def begun(self) -> list[float]:
+        """When each piece of work began since the site was made, in monotonic seconds."""
 
     @abstractmethod
     def effects(self, name: str) -> Sequence[Hashable]:

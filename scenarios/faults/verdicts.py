@@ -52,6 +52,7 @@ def assert_only_told_twice(
         allowed = lost if len(losers) <= may_lose else ()
         unknown = site.told_unknown(name)
         assert_invariants(ledger, site.ref(name), site.contract, effects=effects, unknown=unknown, lost=allowed)
+        assert tuple(ledger.phases(site.ref(name))) == site.life, "the phases of an undisturbed life"
     return losers
 
 

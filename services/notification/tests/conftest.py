@@ -18,6 +18,12 @@ MakeSite = Callable[..., NotificationSite]
 
 
 @pytest.fixture(scope="session")
+def site_type() -> type[NotificationSite]:
+    """What the scenes of faults are played at."""
+    return NotificationSite
+
+
+@pytest.fixture(scope="session")
 def crds(control_plane: ControlPlane) -> None:
     install_crds(control_plane)
 
@@ -40,14 +46,14 @@ def make_site(
     control_plane: ControlPlane, crds: None, namespace: str, tmp_path: Path, receiver: WebhookReceiver
 ) -> Iterator[MakeSite]:
     """Makes a site and starts its operator; `start=False` leaves that to the test."""
+    home = {"control_plane": control_plane, "namespace": namespace, "folder": tmp_path}
     with ExitStack() as stack:
 
         def make(*, start: bool = True, **options: Any) -> NotificationSite:
-            site = NotificationSite(control_plane, namespace, tmp_path, receiver, **options)
+            site = NotificationSite(**(home | {"receiver": receiver} | options))
+            stack.callback(site.deployment.process.close)
             if start:
-                stack.enter_context(site.deployment)
-            else:
-                stack.callback(site.deployment.process.close)
+                site.deployment.process.start()
             return site
 
         yield make

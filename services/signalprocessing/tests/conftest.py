@@ -1,24 +1,48 @@
-"""Fixtures: a control plane with the CRD, and the controller in this process."""
+"""Fixtures: a control plane with the CRD, operators, and the controller in this process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from scenarios.signalprocessing import install_crds
+from scenarios.signalprocessing import SignalProcessingSite, install_crds
 from scenarios.signalprocessing_in_process import Desk
 
 from kubernaut_testing.controlplane import ControlPlane
 
 MakeDesk = Callable[..., Desk]
+MakeSite = Callable[..., SignalProcessingSite]
+
+
+@pytest.fixture(scope="session")
+def site_type() -> type[SignalProcessingSite]:
+    """What the scenes of faults are played at."""
+    return SignalProcessingSite
 
 
 @pytest.fixture(scope="session")
 def crds(control_plane: ControlPlane) -> None:
     install_crds(control_plane)
+
+
+@pytest.fixture
+def make_site(control_plane: ControlPlane, crds: None, namespace: str, tmp_path: Path) -> Iterator[MakeSite]:
+    """Makes a site and starts its operator; `start=False` leaves that to the test."""
+    home = {"control_plane": control_plane, "namespace": namespace, "folder": tmp_path}
+    with ExitStack() as stack:
+
+        def make(*, start: bool = True, **options: Any) -> SignalProcessingSite:
+            site = SignalProcessingSite(**(home | options))
+            stack.callback(site.deployment.process.close)
+            if start:
+                site.deployment.process.start()
+            return site
+
+        yield make
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 import pytest
+from scenarios.faults.crash import ELECTION, sweep_leaders
 from scenarios.notification import CONTRACT, PLURAL, NotificationSite, slack_subject
 
 from kubernaut_testing.crash import REFERENCE, CrashPoint, CrashSweep, Side
-from kubernaut_testing.deployment import OperatorDeployment
 from kubernaut_testing.histories import History, assert_same_history, history_of
 from kubernaut_testing.invariants import assert_invariants, assert_survived
 from kubernaut_testing.ledger import RequestLedger
-from kubernaut_testing.process import OperatorProcess
 from kubernaut_testing.proxy import FaultProxy
 from kubernaut_testing.receivers import Answer, Received
 from kubernaut_testing.waiting import eventually
@@ -22,9 +21,6 @@ from kubernaut_testing.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 MakeSite = Callable[..., NotificationSite]
-ELECTION = {
-    "controller": {"leaderElection": True, "leaseDuration": "3s", "renewDeadline": "2s", "retryPeriod": "300ms"}
-}
 UNKNOWN_METRIC = "kubernaut_notification_delivery_outcome_unknown_total"
 
 
@@ -73,17 +69,8 @@ def test_a_delivery_that_retries_survives_a_kill_at_every_write(
     No kill makes an attempt number be used for two results, and only one between deliveries and the write that
     records them repeats a message.
     """
-    site = make_site(proxy=fault_proxy, config={"delivery": {"circuitBreaker": {"failures": 1000}}})
-    refused: set[str] = set()
-
-    def refuse_once(request: Received) -> int:
-        name = slack_subject(request)
-        if name in refused:
-            return 200
-        refused.add(name)
-        return 503
-
-    site.receiver.default = refuse_once
+    site = make_site(proxy=fault_proxy, config=NotificationSite.patient)
+    site.prolong()
 
     def check(name: str) -> None:
         # Before 3, Slack's refusal and the other channels' success went unrecorded; before 4, Slack's acceptance.
@@ -140,25 +127,11 @@ def test_a_standby_ends_what_the_leader_was_killed_at_at_every_write(
     """As above, but nobody is started again until the other replica, with its watches warm, has ended the object."""
     site = make_site(proxy=fault_proxy, config=ELECTION)
 
-    def leads(deployment: OperatorDeployment) -> bool:
-        return deployment.process.running and deployment.metric("leader_election_master_status") == 1
+    def check(name: str) -> None:
+        twice = {"slack:all", "console"} if name == "crash-before-3" else ()
+        assert_delivered_and_told(site, ledger, name, twice)
 
-    def leader() -> OperatorProcess:
-        (found,) = [deployment.process for deployment in site.deployments if leads(deployment)]
-        return found
-
-    with site.deploy("second", config=ELECTION, proxy=fault_proxy):
-        eventually(lambda: leads(site.deployment))
-        sweep = CrashSweep(fault_proxy, site.deployment.process, resource=PLURAL, leader=leader, sides=sides)
-        outcomes = sweep.run(
-            site.create,
-            site.ended,
-            lambda name: assert_delivered_and_told(
-                site, ledger, name, {"slack:all", "console"} if name == "crash-before-3" else ()
-            ),
-        )
-        assert len(outcomes) == len(sides) * 3
-        assert sum(deployment.process.starts for deployment in site.deployments) == 2 + len(outcomes)
+    assert len(sweep_leaders(site, fault_proxy, sides, check)) == len(sides) * 3
 
 
 def test_a_kill_between_slack_s_acceptance_and_its_answer_sends_again_and_tells(

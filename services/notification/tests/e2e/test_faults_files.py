@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from scenarios.faults.files import BadFile, assert_bad_files_are_told, reloads, replace
 from scenarios.notification import CONTRACT, NotificationSite
 
 from kubernaut_testing.invariants import assert_invariants, assert_survived
@@ -20,13 +21,6 @@ from kubernaut_testing.waiting import eventually
 pytestmark = pytest.mark.e2e
 
 MakeSite = Callable[..., NotificationSite]
-
-
-def replace(path: Path, content: str | bytes) -> None:
-    """Put new content in place in one step, as kubelet does."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content if isinstance(content, bytes) else content.encode())
-    fresh.replace(path)
 
 
 def deliver(site: NotificationSite, ledger: RequestLedger, name: str, to: str = "slack", **spec: Any) -> dict[str, Any]:
@@ -84,33 +78,22 @@ def test_bad_config_and_routing_files_keep_the_last_good_and_are_told_by_metric_
     deployment, config = site.deployment, site.deployment.config_file
     good_config, good_routing = config.read_text(), site.routing.read_text()
 
-    def reloads(path: Path, result: str) -> float:
-        return deployment.metric("config_reload_total", file=str(path), result=result)
-
-    def told() -> list[str]:
-        events = site.events("operator", "ConfigReloadFailed")
-        assert all(event["involvedObject"]["kind"] == "Pod" for event in events)
-        return [event["message"] for event in events]
-
-    bad: list[tuple[Path, str | bytes, str]] = [
+    bad: list[BadFile] = [
         (config, good_config + "logging: {level: LOUD}\n", "logging.level"),
         (config, b"controller: [\xff", "UTF-8"),
         (site.routing, "route: {receiver: nobody}\nreceivers: []\n", "name at least one receiver"),
         (site.routing, "route: [", str(site.routing)),
         (site.routing, good_routing.replace("credentialRef: slack", "credentialRef: missing"), "missing"),
     ]
-    failures = {config: 0, site.routing: 0}
-    for number, (path, content, reason) in enumerate(bad):
-        failures[path] += 1
-        replace(path, content)
-        eventually(lambda path=path: reloads(path, "failed") == failures[path])
-        eventually(lambda path=path, reason=reason: any(str(path) in text and reason in text for text in told()))
+
+    def works(number: int) -> None:
         status = deliver(site, ledger, f"bad-{number}", "nobody-in-particular")
         assert {a["channel"] for a in status["deliveryAttempts"]} == {"slack:all", "console", "file"}
 
+    assert_bad_files_are_told(site, bad, works)
     replace(config, yaml.safe_dump({**yaml.safe_load(good_config), "logging": {"level": "DEBUG"}}))
     site.write_routing(default="console")
-    eventually(lambda: reloads(config, "ok") == reloads(site.routing, "ok") == 1)
+    eventually(lambda: reloads(site, config, "ok") == reloads(site, site.routing, "ok") == 1)
     status = deliver(site, ledger, "good", "nobody-in-particular")
     assert {a["channel"] for a in status["deliveryAttempts"]} == {"console"}
     assert_survived(deployment.process)
