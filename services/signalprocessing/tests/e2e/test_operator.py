@@ -1,117 +1,62 @@
-"""The operator as a process: real enrichment, real policy, real RBAC; counted in the API server's audit log."""
+"""The operator as a process while things change around it: files, Data Storage, a slow API server; and at rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from scenarios.shop import PRODUCTION, Shop
 from scenarios.signalprocessing import CONTRACT, PROGRAM, SignalProcessingSite
 
-from kubernaut_testing.controlplane import ControlPlane
-from kubernaut_testing.datastorage import DataStorage
+from kubernaut_testing.datastorage import BATCH_PATH
 from kubernaut_testing.invariants import assert_invariants, assert_quiet
 from kubernaut_testing.ledger import RequestLedger
-from kubernaut_testing.waiting import eventually
+from kubernaut_testing.proxy import Delay, FaultProxy, Rule, Status
+from kubernaut_testing.waiting import eventually, stays
 
 pytestmark = pytest.mark.e2e
 
-
-@pytest.fixture(scope="module")
-def site(
-    control_plane: ControlPlane, crds: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SignalProcessingSite]:
-    """One operator for the file, with a fleet that it cannot use, and Data Storage."""
-    namespace = control_plane.create_namespace("signalprocessing-e2e")
-    fleet = {
-        "endpoint": "https://fleet.example/mcp",
-        "oauth2": {"enabled": True, "tokenURL": "https://idp.example/token", "credentialsSecretRef": "fleet"},
-    }
-    with DataStorage() as datastorage:
-        made = SignalProcessingSite(
-            control_plane,
-            namespace,
-            tmp_path_factory.mktemp("signalprocessing"),
-            config={"fleet": fleet},
-            datastorage=datastorage,
-        )
-        with made.deployment:
-            yield made
+FLEET = {
+    "endpoint": "https://fleet.example/mcp",
+    "oauth2": {"enabled": True, "tokenURL": "https://idp.example/token", "credentialsSecretRef": "fleet"},
+}
+VERSIONED = """
+labels["version"] := ["v1"]
+"""
 
 
 @pytest.fixture(scope="module")
-def shop(control_plane: ControlPlane) -> str:
-    """A namespace in production with a Deployment, its ReplicaSet and its Pod."""
-    name = control_plane.create_namespace("shop-e2e")
-    labels = {"kubernaut.ai/environment": "production", "kubernaut.ai/team": "payments"}
-    control_plane.api.patch("v1", "Namespace", None, name, {"metadata": {"labels": labels}})
-    owner: dict[str, Any] | None = None
-    template = {
-        "metadata": {"labels": {"app": "api"}},
-        "spec": {"containers": [{"name": "api", "image": "example.com/api"}]},
-    }
-    for api_version, kind, spec in (
-        ("apps/v1", "Deployment", {"replicas": 0, "selector": {"matchLabels": {"app": "api"}}, "template": template}),
-        ("apps/v1", "ReplicaSet", {"replicas": 0, "selector": {"matchLabels": {"app": "api"}}, "template": template}),
-        ("v1", "Pod", template["spec"]),
-    ):
-        metadata: dict[str, Any] = {"namespace": name, "name": f"api-{kind.lower()}", "labels": {"app": "api"}}
-        if owner is not None:
-            metadata["ownerReferences"] = [owner]
-        made = control_plane.api.create({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
-        owner = {
-            "apiVersion": api_version,
-            "kind": kind,
-            "name": metadata["name"],
-            "uid": made["metadata"]["uid"],
-            "controller": True,
-        }
-    return name
+def site(open_site: Callable[..., SignalProcessingSite], proxy: FaultProxy) -> SignalProcessingSite:
+    """One operator for the file, with a fleet that it cannot use, behind a proxy."""
+    return open_site(config={"fleet": FLEET}, proxy=proxy, policy=VERSIONED)
 
 
-def target(kind: str, namespace: str) -> dict[str, str]:
-    return {"kind": kind, "name": f"api-{kind.lower()}", "namespace": namespace}
+@pytest.fixture(scope="module")
+def shop(open_shop: Callable[..., Shop]) -> Shop:
+    return open_shop("shop", PRODUCTION)
 
 
-@pytest.mark.parametrize(("kind", "reads"), [("Pod", 3), ("Deployment", 1)])
-def test_a_signal_costs_five_writes_six_events_and_the_reads_of_its_target(
-    site: SignalProcessingSite, shop: str, ledger: RequestLedger, kind: str, reads: int
+@contextmanager
+def in_force(proxy: FaultProxy, rule: Rule) -> Iterator[Rule]:
+    yield proxy.add(rule)
+    rule.remove()
+
+
+@pytest.mark.behaviour(106, "W7")
+def test_a_fleet_is_told_as_unsupported_and_its_signals_fail(
+    site: SignalProcessingSite, shop: Shop, ledger: RequestLedger
 ) -> None:
-    eventually(lambda: site.deployment.metric("kubernaut_store_objects", resource="namespaces") > 0)
-    mark, name = ledger.mark(), f"costs-{kind.lower()}"
-    site.create(name, targetResource=target(kind, shop), parent=f"rr-{name}")
-    eventually(lambda: site.phase(name) == "Completed")
-    eventually(lambda: len(ledger.events_about(site.ref(name))) == 6)
-    ledger.assert_requests(site.ref(name), {"patch/status": 5}, user_agent=PROGRAM, only=True)
-    others = [
-        entry
-        for agent, entries in ledger.by_user_agent(since=mark).items()
-        if agent.startswith(PROGRAM)
-        for entry in entries
-        if entry.verb == "get" and entry.namespace == shop
-    ]
-    assert len(others) == reads
-    assert_invariants(ledger, site.ref(name), CONTRACT)
-    status = site.status(name)
-    assert status["environmentClassification"]["environment"] == "Production"
-    assert status["priorityAssignment"]["priority"] == "P0"
-    assert status["businessClassification"]["businessUnit"] == "payments"
-    assert status["kubernetesContext"]["customLabels"] == {"team": ["payments"]}
-    assert site.datastorage is not None
-    events = site.datastorage.wait_for_events(9, correlation_id=f"rr-{name}")
-    assert len(events) == 9
-    assert not site.datastorage.refusals
-
-
-def test_a_fleet_is_told_as_unsupported_and_its_signals_fail(site: SignalProcessingSite) -> None:
     code, text = site.deployment.probe("/readyz")
     assert code == 200
     assert "[ ]fleet: fleet.endpoint is not supported; signals with a clusterID end Failed" in text
-    site.create("remote", clusterID="east")
+    site.create("remote", clusterID="east", targetResource=shop.target("Pod", "bare"))
     eventually(lambda: site.phase("remote") == "Failed")
     assert "cluster east" in site.status("remote")["failureInfo"]["error"]
+    assert ledger.entries(user_agent=PROGRAM, verb="get", name="bare") == [], "the own cluster has one of that name"
 
 
+@pytest.mark.behaviour(19)
 def test_a_deadline_that_has_passed_fails_the_signal(site: SignalProcessingSite) -> None:
     site.create("late", times_out_at="2026-03-01T10:00:00Z")
     eventually(lambda: site.phase("late") == "Failed")
@@ -119,29 +64,35 @@ def test_a_deadline_that_has_passed_fails_the_signal(site: SignalProcessingSite)
     assert conditions["ProcessingComplete"] == "TimedOut"
 
 
+@pytest.mark.behaviour(81, 92, 93)
 def test_a_changed_policy_decides_the_next_signal_and_a_broken_one_does_not(
-    site: SignalProcessingSite, shop: str
+    site: SignalProcessingSite, shop: Shop
 ) -> None:
-    before = (site.policies / "policy.rego").read_text()
-    metric, path = "config_reload_total", str(site.policies / "policy.rego")
+    policy = (site.policies / "policy.rego").read_text()
 
     def reloads(result: str) -> float:
-        return site.deployment.metric(metric, file=path, result=result)
+        path = str(site.policies / "policy.rego")
+        return site.deployment.metric("config_reload_total", file=path, result=result)
 
-    try:
-        changed = before.replace('"policy_name": "production-critical"', '"policy_name": "changed"')
-        site.write_policy(changed)
-        eventually(lambda: reloads("ok") == 1)
-        site.write_policy("package signalprocessing\n\nseverity := ")
-        eventually(lambda: reloads("failed") == 1)
-        site.create("reloaded", targetResource=target("Deployment", shop))
-        eventually(lambda: site.phase("reloaded") == "Completed")
-        assert site.status("reloaded")["priorityAssignment"]["policyName"] == "changed"
-    finally:
-        site.write_policy(before)
-    eventually(lambda: reloads("ok") == 2)
+    def version(name: str) -> list[str]:
+        site.create(name, targetResource=shop.target("Service", "front"))
+        eventually(lambda: site.phase(name) == "Completed")
+        found: list[str] = site.status(name)["kubernetesContext"]["customLabels"]["version"]
+        return found
+
+    assert version("with-the-first") == ["v1"]
+    site.write_policy(policy.replace('"v1"', '"v2"'))
+    eventually(lambda: reloads("ok") == 1)
+    assert version("with-the-second") == ["v2"]
+    site.write_policy("package signalprocessing\n\nseverity := ")
+    eventually(lambda: reloads("failed") == 1)
+    assert version("with-none") == ["v2"]
+    hashes = {site.status(f"with-{which}")["signalClassification"]["policyHash"] for which in ("the-second", "none")}
+    assert len(hashes) == 1
+    assert site.status("with-the-first")["signalClassification"]["policyHash"] not in hashes
 
 
+@pytest.mark.behaviour(88, "W17")
 def test_changed_mappings_hold_for_the_next_signal(site: SignalProcessingSite) -> None:
     new = site.mappings.with_suffix(".new")
     new.write_text("proactive_signal_mappings: {PredictedFire: Fire}\n")
@@ -149,24 +100,64 @@ def test_changed_mappings_hold_for_the_next_signal(site: SignalProcessingSite) -
     eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.mappings), result="ok") == 1)
     site.create("fire", name="PredictedFire", targetResource={"kind": "Node", "name": "none"})
     eventually(lambda: site.phase("fire") == "Completed")
-    status = site.status("fire")
-    assert status["signalClassification"]["signalMode"] == "proactive"
-    assert status["signalClassification"]["signalName"] == "Fire"
-    assert status["kubernetesContext"] == {"degradedMode": True}
+    found = site.status("fire")["signalClassification"]
+    assert (found["signalMode"], found["signalName"]) == ("proactive", "Fire")
 
 
+@pytest.mark.behaviour(8, 9)
 def test_signals_that_come_at_once_are_all_completed_with_five_writes_each(
-    site: SignalProcessingSite, shop: str, ledger: RequestLedger
+    site: SignalProcessingSite, shop: Shop, ledger: RequestLedger
 ) -> None:
     names = [f"burst-{number}" for number in range(20)]
     for number, name in enumerate(names):
-        site.create(name, severity=f"Sev{1 + number % 4}", targetResource=target("Deployment", shop))
+        site.create(name, severity=f"Sev{1 + number % 4}", targetResource=shop.target("Pod", "web-pod"))
     eventually(lambda: all(site.phase(name) == "Completed" for name in names), timeout=30)
     for name in names:
         ledger.assert_requests(site.ref(name), {"patch/status": 5}, user_agent=PROGRAM, only=True)
         assert_invariants(ledger, site.ref(name), CONTRACT)
     severities = {site.status(name)["signalClassification"]["severity"] for name in names}
     assert severities == {"critical", "high", "warning", "info"}
+
+
+@pytest.mark.behaviour(100, "W14")
+def test_data_storage_that_fails_changes_no_result_and_gets_every_event_later(
+    site: SignalProcessingSite, shop: Shop
+) -> None:
+    assert site.datastorage is not None
+    site.datastorage.script(500, 503, path=BATCH_PATH)
+    before = len(site.datastorage.batches)
+    site.create("unheard", parent="rr-unheard", targetResource=shop.target("Service", "front"))
+    eventually(lambda: site.phase("unheard") == "Completed")
+    assert len(site.datastorage.wait_for_events(9, timeout=15, correlation_id="rr-unheard")) == 9
+    assert len(site.datastorage.batches) >= before + 3
+
+
+@pytest.mark.behaviour("W1")
+def test_a_failure_is_recorded_by_one_write_that_wakes_nobody(
+    site: SignalProcessingSite, shop: Shop, proxy: FaultProxy, ledger: RequestLedger
+) -> None:
+    with in_force(proxy, Rule(Status(503), verb="get", resource="pods", name="bare")) as busy:
+        site.create("waiting", targetResource=shop.target("Pod", "bare"))
+        eventually(lambda: "failureInfo" in site.status("waiting"))
+        stays(lambda: (busy.hits, site.status("waiting")), seconds=2)
+        assert busy.hits == 1
+    assert site.status("waiting")["failureInfo"]["consecutiveFailures"] == 1
+    ledger.assert_requests(site.ref("waiting"), {"patch/status": 3}, user_agent=PROGRAM, only=True)
+    others = site.events("waiting", "EnrichmentFailed")
+    assert [event.get("count", 1) for event in others] == [1]
+
+
+@pytest.mark.behaviour("W12")
+def test_a_signal_whose_target_is_slow_to_read_holds_up_no_other(
+    site: SignalProcessingSite, shop: Shop, proxy: FaultProxy
+) -> None:
+    with in_force(proxy, Rule(Delay(5), verb="get", resource="pods", name="lost")) as slow:
+        site.create("slow", targetResource=shop.target("Pod", "lost"))
+        slow.wait()
+        site.create("quick", targetResource=shop.target("Pod", "bare"))
+        eventually(lambda: site.phase("quick") == "Completed", timeout=4)
+        assert site.phase("slow") == "Enriching"
+    eventually(lambda: site.phase("slow") == "Completed")
 
 
 def test_at_rest_nothing_is_written(site: SignalProcessingSite) -> None:
