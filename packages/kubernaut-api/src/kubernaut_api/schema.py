@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -85,14 +86,8 @@ def _aware(moment: datetime) -> datetime:
 Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(format_time, return_type=str)]
 
 
-def _is_empty(value: object) -> bool:
-    if value is None:
-        return True
-    if isinstance(value, BaseModel):
-        return False
-    if isinstance(value, str | list | dict):
-        return not value
-    return isinstance(value, bool | int | float) and not value
+_MAY_BE_EMPTY = (str, list, dict, int, float)
+"""What `omitempty` knows an empty value of, beside null; bool is an int."""
 
 
 class ApiModel(BaseModel):
@@ -111,22 +106,27 @@ class ApiModel(BaseModel):
         rules = [item for item in cls.model_fields[field].metadata if isinstance(item, Rule)]
         return rules[-1] if rules else Rule()
 
-    def _left_out(self, field: str) -> bool:
-        value = getattr(self, field)
-        if isinstance(value, ApiModel):
-            # A default block that nobody filled was never on the wire; `retryPolicy: {}` was, and means something.
-            return field not in self.model_fields_set and not value.model_fields_set
-        return _is_empty(value) and not self.rule_of(field).required
-
     @model_serializer(mode="wrap")
     def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for name, info in type(self).model_fields.items():
-            if self._left_out(name):
-                written.pop(info.alias or name, None)
+        for name, alias, required in _fields(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, ApiModel):
+                # A default block that nobody filled was never on the wire; `retryPolicy: {}` was, and means something.
+                left_out = name not in self.model_fields_set and not value.model_fields_set
+            else:
+                left_out = not required and (value is None or (not value and isinstance(value, _MAY_BE_EMPTY)))
+            if left_out:
+                written.pop(alias, None)
                 written.pop(name, None)
         return written
 
     def to_wire(self) -> dict[str, Any]:
         """Return the object as JSON-ready data: camelCase keys, RFC 3339 times, empty optional fields left out."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+@cache
+def _fields(model: type[ApiModel]) -> tuple[tuple[str, str, bool], ...]:
+    """Name, alias and whether it is required, of each field; asked for each object that is written."""
+    return tuple((name, info.alias or name, model.rule_of(name).required) for name, info in model.model_fields.items())

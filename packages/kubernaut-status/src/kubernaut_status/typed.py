@@ -16,6 +16,8 @@ from .patch import normalize, same
 
 T = TypeVar("T")
 
+_IMMUTABLE = (str, int, float, type(None))
+
 
 class View(Generic[T]):
     """How one caller sees objects: as dicts, or as instances of the model of the object that it passed."""
@@ -28,8 +30,8 @@ class View(Generic[T]):
     def of(self, obj: Object) -> T:
         """A fresh copy of `obj`, the caller's to change."""
         if self._model is None:
-            return cast(T, deepcopy(dict(obj)))
-        return cast(T, self._model.model_validate(deepcopy(dict(obj))))
+            return cast(T, _copied(dict(obj)))
+        return cast(T, self._model.model_validate(_copied(dict(obj))))
 
     def plain(self, value: T) -> dict[str, Any]:
         """`value` as a JSON object."""
@@ -52,3 +54,12 @@ class View(Generic[T]):
                 f"cannot write {', '.join(outside)} with a status update: the status subresource would drop the change"
             )
         return before.get("status") or {}, after.get("status") or {}
+
+
+def _copied(value: Any) -> Any:
+    """What `deepcopy` gives, several times faster for what JSON gave: a commit needs a handful of copies."""
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_copied(item) for item in value]
+    return value if isinstance(value, _IMMUTABLE) else deepcopy(value)
