@@ -77,6 +77,7 @@ def test_the_crd_is_accepted_without_complaint_and_stored_as_it_is_committed(clu
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(10, "W24", service="signalprocessing")
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -196,6 +197,7 @@ def test_an_object_without_a_spec_is_taken_and_gets_its_spec_later_once(cluster:
         cluster.api.patch(API, KIND, namespace, "bare", {"spec": {"signal": {"severity": "info"}}})
 
 
+@pytest.mark.behaviour(20, service="signalprocessing")
 def test_nothing_is_filled_in(create: Create) -> None:
     assert create()["spec"] == {"remediationRequestRef": REF, "signal": SIGNAL}
 

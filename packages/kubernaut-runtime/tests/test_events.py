@@ -176,6 +176,7 @@ async def test_a_busy_or_silent_server_is_asked_again_at_least_as_late_as_it_sai
     assert room.count("created") == 1
 
 
+@pytest.mark.behaviour(98, service="signalprocessing")
 async def test_a_refusal_is_counted_and_not_repeated(room: Room) -> None:
     obj = room.object("thing")
     wire = Scripted(room.client, Response(403, {"message": "no"}))

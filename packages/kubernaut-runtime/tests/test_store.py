@@ -67,6 +67,7 @@ def test_old_and_repeated_events_are_ignored(store, woken):
     assert store.counts["duplicate"] == 1
 
 
+@pytest.mark.behaviour("W1", service="signalprocessing")
 def test_an_own_write_is_readable_at_once_and_its_echo_wakes_nobody(store, woken):
     store.observe("ADDED", obj(5))
     woken.clear()

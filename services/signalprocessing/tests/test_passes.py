@@ -19,6 +19,7 @@ from kubernaut_testing.ledger import RequestLedger
 MakeDesk = Callable[..., Desk]
 
 
+@pytest.mark.behaviour(1, 3, "W2")
 async def test_a_signal_is_completed_with_five_writes_and_no_reads(desk: Desk, ledger: RequestLedger) -> None:
     desk.create()
     await desk.phase("Completed")
@@ -30,6 +31,7 @@ async def test_a_signal_is_completed_with_five_writes_and_no_reads(desk: Desk, l
     assert generations == [None] * 5 + [1], "only at the end: the live controller skips objects on it"
 
 
+@pytest.mark.behaviour(88, 101, 102)
 async def test_the_status_of_a_completed_signal_has_everything_that_was_found(desk: Desk) -> None:
     desk.create(name="PredictedOOMKill")
     await desk.phase("Completed")
@@ -72,6 +74,7 @@ async def test_the_status_of_a_completed_signal_has_everything_that_was_found(de
     ]
 
 
+@pytest.mark.behaviour(95, 99)
 async def test_a_completed_signal_has_six_events_and_nine_audit_events(desk: Desk) -> None:
     desk.create(clusterID="")
     await desk.phase("Completed")
@@ -110,6 +113,7 @@ async def test_the_metrics_count_each_phase_once(desk: Desk) -> None:
     assert desk.failures == {}
 
 
+@pytest.mark.behaviour(4)
 async def test_what_ended_is_left_alone(desk: Desk) -> None:
     desk.create()
     await desk.phase("Completed")
@@ -119,6 +123,7 @@ async def test_what_ended_is_left_alone(desk: Desk) -> None:
     assert (len(desk.requests), desk.queue.due_in(desk.key)) == (sent, None)
 
 
+@pytest.mark.behaviour(96)
 async def test_a_degraded_enrichment_is_told_and_goes_on(desk: Desk) -> None:
     desk.cluster.context = KubernetesContext(namespace=NamespaceContext(name="shop"), degraded_mode=True)
     desk.create(targetType="aws")
@@ -133,6 +138,7 @@ async def test_a_degraded_enrichment_is_told_and_goes_on(desk: Desk) -> None:
     assert desk.counted("signalprocessing_contexts_total", "context") == {"degraded": 1}
 
 
+@pytest.mark.behaviour(77, 78, "W4", "W9")
 @pytest.mark.parametrize(
     ("rule", "answer", "reason", "said"),
     [
@@ -182,6 +188,7 @@ async def test_a_policy_that_cannot_take_the_input_ends_in_failed(desk: Desk) ->
     assert desk.counted("signalprocessing_policy_errors_total", "error_type") == {"input": 1}
 
 
+@pytest.mark.behaviour(97, "W7", "W9")
 @pytest.mark.parametrize(
     ("error", "why"),
     [

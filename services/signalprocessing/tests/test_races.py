@@ -27,6 +27,7 @@ def enters(request: Request, phase: str) -> bool:
     return request.verb == "patch" and ((request.body or {}).get("status") or {}).get("phase") == phase
 
 
+@pytest.mark.behaviour(5, "W3")
 @pytest.mark.parametrize("entering", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
 async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(desk: Desk, entering: str) -> None:
     """Weak point 3: there, the object comes back to life."""
@@ -48,6 +49,7 @@ async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(desk: De
     assert desk.verbs[-1] == "get"
 
 
+@pytest.mark.behaviour("W3")
 async def test_a_stale_view_cannot_take_an_object_back(desk: Desk, ledger: RequestLedger) -> None:
     """Weak point 3: there, a cached Pending takes a later phase back to Enriching."""
     other = {"phase": "Pending", "startTime": "2026-03-01T10:00:00Z"}
@@ -139,6 +141,7 @@ async def test_conditions_of_other_writers_survive_a_conflict(desk: Desk) -> Non
     assert (len(desk.audit), len(desk.events.told)) == (9, 6)
 
 
+@pytest.mark.behaviour("W4")
 async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk: Desk) -> None:
     """As with a CRD that is stricter than ours."""
 
@@ -158,6 +161,7 @@ async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk
     assert desk.failures == {"status_refused": 1}
 
 
+@pytest.mark.behaviour(2)
 async def test_an_object_that_is_gone_ends_the_work_quietly(desk: Desk) -> None:
     async def deleted_first(request: Request, send: Send) -> Response:
         if enters(request, "Classifying"):
@@ -172,6 +176,7 @@ async def test_an_object_that_is_gone_ends_the_work_quietly(desk: Desk) -> None:
     assert desk.events.of("SignalEnriched") == []
 
 
+@pytest.mark.behaviour("W1")
 async def test_an_older_crd_that_drops_fields_makes_no_hot_loop(desk: Desk) -> None:
     """The count of failures is not stored; the wait is kept all the same."""
     desk.cluster.errors, desk.cluster.lasting = [TransientReadError("busy")], True

@@ -41,6 +41,7 @@ def run(folder: Path, *arguments: str, policy: bytes | None, mappings: bytes = b
     )
 
 
+@pytest.mark.behaviour(13, 94)
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -64,6 +65,7 @@ def test_a_policy_that_cannot_be_used_ends_the_start_with_one_line(
     assert "Traceback" not in output
 
 
+@pytest.mark.behaviour(91, 94)
 def test_check_config_reads_policy_and_mappings(tmp_path: Path) -> None:
     good = run(tmp_path, "--check-config", policy=POLICY)
     assert good.returncode == 0, good.stderr

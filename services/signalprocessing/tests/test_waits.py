@@ -32,6 +32,7 @@ def in_seconds(desk: Desk, seconds: float) -> str:
     return format_time(desk.clock.now() + timedelta(seconds=seconds))
 
 
+@pytest.mark.behaviour(37, "W1", "W10")
 async def test_a_busy_api_server_is_asked_again_after_30_60_120_240_and_then_300_seconds(
     desk: Desk, ledger: RequestLedger
 ) -> None:
@@ -54,6 +55,7 @@ async def test_a_busy_api_server_is_asked_again_after_30_60_120_240_and_then_300
     assert_invariants(ledger, ref, CONTRACT)
 
 
+@pytest.mark.behaviour("W1")
 async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait(desk: Desk) -> None:
     """Weak point 1: there, its own write wakes it at once."""
     desk.cluster.errors = [BUSY]
@@ -70,6 +72,7 @@ async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait
     assert desk.cluster.calls == [0, 30]
 
 
+@pytest.mark.behaviour(97)
 async def test_each_failed_attempt_is_told_in_the_same_words(desk: Desk) -> None:
     desk.cluster.errors = [BUSY, BUSY]
     desk.create()
@@ -93,6 +96,7 @@ async def test_jitter_lengthens_a_wait_by_a_tenth_at_most(desk: Desk) -> None:
     assert 30 < wait <= 33
 
 
+@pytest.mark.behaviour(38)
 async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(desk: Desk) -> None:
     desk.cluster.errors = [TransientReadError("busy", retry_after=95), TransientReadError("busy", retry_after=1)]
     desk.create()
@@ -103,6 +107,7 @@ async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(d
     assert desk.queue.due_in(desk.key) == 60, "a shorter one does not shorten the policy's wait"
 
 
+@pytest.mark.behaviour("W6", "W9")
 @pytest.mark.parametrize(
     ("error", "why"),
     [
@@ -159,6 +164,7 @@ async def test_a_namespace_that_appears_meanwhile_is_used(desk: Desk) -> None:
     await desk.phase("Completed")
 
 
+@pytest.mark.behaviour("W5")
 async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: Desk) -> None:
     """Weak point 5: there, a node short of CPU ends signals."""
     desk.policy.errors = [LATE, LATE]
@@ -174,6 +180,7 @@ async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: Desk) -> 
     assert len(desk.events.of("PolicyEvaluationFailed")) == 2
 
 
+@pytest.mark.behaviour("W5")
 async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk: Desk) -> None:
     desk.policy.errors = [LATE] * 3
     desk.create()
@@ -189,6 +196,7 @@ async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk
     assert desk.counted("signalprocessing_policy_errors_total", "error_type") == {"timeout": 3}
 
 
+@pytest.mark.behaviour(15, 18, "W9")
 @pytest.mark.parametrize(
     ("phase", "condition"), [("Enriching", "EnrichmentComplete"), ("Classifying", "ClassificationComplete")]
 )
@@ -214,6 +222,7 @@ async def test_a_deadline_fires_at_its_time_without_an_event(desk: Desk, phase: 
     assert desk.cluster.calls == [0]
 
 
+@pytest.mark.behaviour(18, "W9")
 @pytest.mark.parametrize(
     ("phase", "condition"),
     [
@@ -238,6 +247,7 @@ async def test_a_deadline_ends_every_phase_with_its_own_condition(
     assert desk.failures == {"deadline": 1}
 
 
+@pytest.mark.behaviour(19)
 async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Desk, ledger: RequestLedger) -> None:
     desk.create(times_out_at=in_seconds(desk, -60))
     await desk.phase("Failed")
@@ -247,11 +257,13 @@ async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Des
     assert desk.cluster.calls == []
 
 
+@pytest.mark.behaviour(17)
 async def test_a_deadline_far_ahead_changes_nothing(desk: Desk) -> None:
     desk.create(times_out_at=in_seconds(desk, 3600))
     await desk.phase("Completed")
 
 
+@pytest.mark.behaviour("W1")
 async def test_a_restart_keeps_the_wait(make_desk: MakeDesk) -> None:
     first = make_desk()
     first.cluster.errors = [BUSY, BUSY]

@@ -94,6 +94,7 @@ async def test_what_is_not_taken_is_sent_again_the_same(
     assert ids(storage) == ["0", "1", "2"]
 
 
+@pytest.mark.behaviour(100, "W14", service="signalprocessing")
 async def test_more_failures_than_max_retries_drop_nothing(
     storage: DataStorage, make_sink: MakeSink, make_event: MakeEvent, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,6 +125,7 @@ async def test_retry_after_is_waited_for(storage: DataStorage, make_sink: MakeSi
     assert storage.gaps(BATCH_PATH)[0] >= 0.99
 
 
+@pytest.mark.behaviour("W14", service="signalprocessing")
 async def test_of_a_refused_batch_only_the_bad_events_are_dropped(
     storage: DataStorage, make_sink: MakeSink, make_event: MakeEvent, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -102,12 +102,14 @@ async def test_audit_file_takes_the_lines_instead(house: House, make_event: Make
     assert json.loads(path.read_text())["correlation_id"] == "rr-7"
 
 
+@pytest.mark.behaviour(14, service="signalprocessing")
 async def test_an_audit_file_that_cannot_be_written_ends_the_start(house: House, tmp_path: Path) -> None:
     process = house.make(audit={"file": str(tmp_path / "none" / "audit.jsonl")})
     with pytest.raises(StartError, match=r"cannot write audit.file .*: No such file or directory; create its folder"):
         await process.run()
 
 
+@pytest.mark.behaviour(106, "W14", service="signalprocessing")
 @pytest.mark.behaviour(85, service="notification")
 async def test_readiness_waits_for_data_storage_and_work_does_not(
     house: House, storage: DataStorage, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
@@ -135,6 +137,7 @@ async def test_readiness_waits_for_data_storage_and_work_does_not(
     assert house.dropped() == 0
 
 
+@pytest.mark.behaviour("W14", service="signalprocessing")
 @pytest.mark.parametrize("spare", [False, True])
 async def test_events_that_cannot_be_sent_at_the_end_are_exit_code_1_unless_a_file_has_them(
     house: House,

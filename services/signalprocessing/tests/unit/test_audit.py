@@ -114,6 +114,7 @@ def test_an_enrichment_tells_what_was_found_and_how_long_it_took(
     }
 
 
+@pytest.mark.behaviour(75)
 def test_a_decision_tells_both_severities_and_the_policy(trail: AuditTrail, kept: Kept, make_sp: MakeSP) -> None:
     signal = {"name": "PredictedOOMKill", "severity": "Sev1"}
     trail.classified(make_sp(status=STATUS | {"phase": "Categorizing"}, signal=signal), 0.05)
@@ -137,6 +138,7 @@ def test_a_decision_tells_both_severities_and_the_policy(trail: AuditTrail, kept
     }
 
 
+@pytest.mark.behaviour(82)
 def test_the_business_and_the_whole_are_told_at_the_end(trail: AuditTrail, kept: Kept, make_sp: MakeSP) -> None:
     sp = make_sp(status=STATUS)
     trail.business(sp)
@@ -166,6 +168,7 @@ def test_the_business_and_the_whole_are_told_at_the_end(trail: AuditTrail, kept:
     assert [event["event_action"] for event in kept.events] == ["classification", "processed"]
 
 
+@pytest.mark.behaviour("W9")
 def test_a_failed_signal_is_processed_with_failure_and_without_what_is_not_known(
     trail: AuditTrail, kept: Kept, make_sp: MakeSP
 ) -> None:
@@ -192,6 +195,7 @@ def test_an_error_names_the_phase_that_it_happened_in(trail: AuditTrail, kept: K
     )
 
 
+@pytest.mark.behaviour("W15")
 @pytest.mark.parametrize(
     ("part", "value", "member", "word"),
     [

@@ -55,6 +55,7 @@ def along_the_way(now: datetime, context: KubernetesContext = FULL) -> list[Cond
     return conditions
 
 
+@pytest.mark.behaviour(101)
 def test_a_completed_object_has_exactly_five_conditions_in_order_and_all_are_true(now: datetime) -> None:
     found = completed(BUSINESS, ENVIRONMENT, PRIORITY, 1.0)
     made = conditions_for(along_the_way(now), "Completed", found, generation=2, now=now)
@@ -67,6 +68,7 @@ def test_a_completed_object_has_exactly_five_conditions_in_order_and_all_are_tru
     ]
 
 
+@pytest.mark.behaviour(101)
 def test_messages_name_what_was_found(now: datetime) -> None:
     made = [*along_the_way(now), *completed(BUSINESS, ENVIRONMENT, PRIORITY, 1.234)]
     messages = {condition.type: condition.message for condition in made}
@@ -160,6 +162,7 @@ def test_a_failed_rule_makes_four_conditions_false(now: datetime, rule: str, rea
     assert "kipped" in made[2].message
 
 
+@pytest.mark.behaviour(18)
 @pytest.mark.parametrize(
     ("phase", "types"),
     [

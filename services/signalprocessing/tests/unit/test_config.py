@@ -23,6 +23,7 @@ def test_the_live_systems_file_works_unchanged_and_knows_no_unknown_key() -> Non
     assert config.fleet.oauth2.tls_ca_file == "/etc/idp/ca.crt"
 
 
+@pytest.mark.behaviour(106)
 def test_a_fleet_is_warned_of_and_nothing_else_of_the_live_file_is() -> None:
     (warning,) = load(LIVE).warnings
     assert "config.yaml: fleet.endpoint: is not supported" in warning
@@ -63,6 +64,7 @@ def test_the_policy_can_lie_elsewhere() -> None:
     assert classifier.policy_path == Path("/policies/mine.rego")
 
 
+@pytest.mark.behaviour(104)
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -91,11 +93,13 @@ def test_a_policy_file_without_a_name_is_refused() -> None:
         load('classifier: {regoConfigMapKey: ""}')
 
 
+@pytest.mark.behaviour(105)
 def test_a_fleet_without_oauth2_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml: fleet: must have oauth2\.enabled: true when endpoint is set"):
         load("fleet: {endpoint: https://gateway}")
 
 
+@pytest.mark.behaviour(105)
 @pytest.mark.parametrize(
     ("section", "missing"),
     [

@@ -46,6 +46,7 @@ def test_a_deadline_has_passed_when_it_is_in_the_past(
     assert deadline_passed(make_sp(timesOutAt="2026-03-01T10:00:00Z"), now + timedelta(seconds=seconds)) is passed
 
 
+@pytest.mark.behaviour(16)
 def test_without_a_deadline_no_time_is_too_late(make_sp: MakeSP, now: datetime) -> None:
     assert deadline_passed(make_sp(), now + timedelta(days=10_000)) is False
 

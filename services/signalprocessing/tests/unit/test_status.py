@@ -46,6 +46,7 @@ def every_step(writer: StatusWriter, sp: SignalProcessing) -> list[Step]:
     ]
 
 
+@pytest.mark.behaviour("W3")
 @pytest.mark.parametrize("phase", sorted(TRANSITIONS))
 @pytest.mark.parametrize("now_in", sorted(TRANSITIONS))
 def test_a_step_changes_nothing_in_an_object_that_is_in_another_phase(
@@ -84,6 +85,7 @@ def test_a_step_has_landed_when_the_object_is_what_it_made_beside_foreign_condit
     assert not step.landed(ended_since)
 
 
+@pytest.mark.behaviour(6)
 def test_the_generation_is_observed_at_the_end_only(writer: StatusWriter, make_sp: MakeSP) -> None:
     for phase in ("", "Pending", "Enriching", "Categorizing"):
         for step in every_step(writer, make_sp(status={"phase": phase})):
@@ -106,6 +108,7 @@ def test_nothing_begins_before_the_object_was_created(writer: StatusWriter, make
     assert apply(writer.accepted(created), created).status.start_time == now + timedelta(seconds=30)
 
 
+@pytest.mark.behaviour("W10")
 def test_a_phase_that_succeeded_forgets_its_failures_and_an_end_keeps_them(
     writer: StatusWriter, make_sp: MakeSP, now: datetime
 ) -> None:

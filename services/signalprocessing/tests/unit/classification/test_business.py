@@ -39,6 +39,7 @@ def test_the_environment_decides_what_it_is_worth(environment: str | None, worth
     assert business.sla_requirement in SLA_TIERS
 
 
+@pytest.mark.behaviour(82, 83, 84, "W21")
 @pytest.mark.parametrize(
     ("found", "unit", "owner"),
     [

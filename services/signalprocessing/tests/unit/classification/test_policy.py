@@ -49,6 +49,7 @@ async def ask(
     return await Classifier(policy, SignalModes()).classify(sp, now)
 
 
+@pytest.mark.behaviour("W16")
 async def test_all_answers_come_from_one_evaluation_and_carry_its_hash(make_sp: MakeSP, now: datetime) -> None:
     policy = ScriptedPolicy()
     found = await Classifier(policy, SignalModes()).classify(make_sp(), now)
@@ -67,6 +68,7 @@ async def test_an_environment_is_known_in_any_case(make_sp: MakeSP, now: datetim
     assert found.environment.classified_at == found.priority.assigned_at == now
 
 
+@pytest.mark.behaviour("W4")
 @pytest.mark.parametrize(
     ("answers", "rule", "cause"),
     [
@@ -147,6 +149,7 @@ ANSWERS = st.one_of(
 )
 
 
+@pytest.mark.behaviour("W4")
 @given(st.fixed_dictionaries(dict.fromkeys(("environment", "priority", "severity", "cluster"), ANSWERS)))
 async def test_whatever_a_policy_answers_what_is_classified_can_be_stored(answers: dict[str, Answer]) -> None:
     now = datetime.fromisoformat("2026-03-01T10:00:00Z")
@@ -159,6 +162,7 @@ async def test_whatever_a_policy_answers_what_is_classified_can_be_stored(answer
         assert found.text
 
 
+@pytest.mark.behaviour("W5")
 @pytest.mark.parametrize(
     "error",
     [
@@ -174,6 +178,7 @@ async def test_no_answer_for_now_is_no_verdict(make_sp: MakeSP, now: datetime, e
         await Classifier(policy, SignalModes()).classify(make_sp(), now)
 
 
+@pytest.mark.behaviour(13)
 async def test_without_an_evaluator_nothing_is_said_of_the_signal(make_sp: MakeSP, now: datetime) -> None:
     policy = ScriptedPolicy()
     policy.errors = [PolicyUnavailableError("the evaluator is closed")]
@@ -184,6 +189,7 @@ async def test_without_an_evaluator_nothing_is_said_of_the_signal(make_sp: MakeS
 LABELLED = KubernetesContext(namespace=NamespaceContext(name="shop", labels={"kubernaut.ai/team": "payments"}))
 
 
+@pytest.mark.behaviour(85, 86)
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -245,6 +251,7 @@ async def test_a_rule_that_fails_no_signal_is_told_if_its_answer_is_unusable_and
     assert lacking == ["cluster", "labels"] * 2
 
 
+@pytest.mark.behaviour(68, 74, "W17")
 async def test_the_shipped_policy_classifies_by_label_and_severity(make_sp: MakeSP, now: datetime) -> None:
     content = files("kubernaut_signalprocessing").joinpath("policy/default.rego").read_bytes()
     context = {"namespace": {"name": "shop", "labels": {"kubernaut.ai/environment": "staging"}}}

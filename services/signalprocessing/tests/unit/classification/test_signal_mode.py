@@ -25,27 +25,32 @@ def modes() -> SignalModes:
     return made
 
 
+@pytest.mark.behaviour(88)
 def test_a_predicted_signal_is_proactive_and_goes_on_under_the_base_name(modes: SignalModes) -> None:
     assert modes.of("PredictedOOMKill") == SignalMode("proactive", "OOMKilled", "PredictedOOMKill")
 
 
+@pytest.mark.behaviour(89, 90)
 @pytest.mark.parametrize("name", ["OOMKilled", "CustomAlertType", "predictedoomkill", "PredictedOOMKill ", ""])
 def test_every_other_signal_is_reactive_under_its_own_name(modes: SignalModes, name: str) -> None:
     assert modes.of(name) == SignalMode("reactive", name, "")
 
 
+@pytest.mark.behaviour(91)
 def test_a_second_file_replaces_the_table(modes: SignalModes) -> None:
     modes.load(b"proactive_signal_mappings: {Later: Now}", "mappings.yaml")
     assert modes.of("Later").mode == "proactive"
     assert modes.of("PredictedOOMKill").mode == "reactive"
 
 
+@pytest.mark.behaviour(91)
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"other: 1\n", b"proactive_signal_mappings:\n"])
 def test_an_empty_file_makes_everything_reactive(modes: SignalModes, content: bytes) -> None:
     modes.load(content, "mappings.yaml")
     assert len(modes) == 0
 
 
+@pytest.mark.behaviour(91)
 @pytest.mark.parametrize(
     ("content", "why"),
     [

@@ -25,6 +25,7 @@ def context(namespace=None, workload=None):
     return KubernetesContext.model_validate(parts)
 
 
+@pytest.mark.behaviour("W21")
 def test_labels_of_the_namespace_win_and_those_of_the_target_fill_in():
     both = context({"kubernaut.ai/team": "shop", "empty": ""}, {"kubernaut.ai/team": "web", "tier": "1", "empty": "x"})
     assert label_source(both) == {"kubernaut.ai/team": "shop", "tier": "1", "empty": ""}
@@ -66,6 +67,7 @@ def test_what_is_not_usable_in_an_answer_is_dropped(answer, kept):
     assert sanitised(answer) == kept
 
 
+@pytest.mark.behaviour("W20")
 def test_the_first_ten_by_name_are_kept_whatever_their_order():
     names = [f"l{number:02}" for number in range(15)]
     assert list(sanitised(dict.fromkeys(reversed(names), "x"))) == names[:10]
@@ -78,6 +80,7 @@ answers = st.dictionaries(
 )
 
 
+@pytest.mark.behaviour("W20")
 @given(answers, st.randoms())
 def test_limits_hold_and_the_order_of_an_answer_does_not_matter(answer, random):
     labels = sanitised(answer)
@@ -93,6 +96,7 @@ def test_limits_hold_and_the_order_of_an_answer_does_not_matter(answer, random):
     assert sanitised(labels) == labels
 
 
+@pytest.mark.behaviour("W20")
 @given(st.text(), st.integers(min_value=0, max_value=20))
 def test_a_text_is_cut_between_code_points_and_not_earlier_than_needed(text, limit):
     kept = cut_bytes(text, limit)

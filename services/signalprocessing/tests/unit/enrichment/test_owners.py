@@ -108,6 +108,7 @@ async def test_owners_that_do_not_control_the_pod_are_not_in_the_chain(cluster, 
     assert context.workload is not None
 
 
+@pytest.mark.behaviour("W19")
 async def test_an_owner_of_another_api_is_in_the_chain_and_not_looked_up_elsewhere(cluster, enricher, signal):
     cluster.add("pods", "canary", "shop", owner=("apps/v1", "ReplicaSet", "canary-1"))
     cluster.add("replicasets", "canary-1", "shop", uid="u", owner=("argoproj.io/v1alpha1", "Rollout", "canary"))
@@ -133,6 +134,7 @@ async def test_the_chain_has_five_entries_at_most_and_the_last_is_not_read(clust
     assert len(cluster.reads) == 5
 
 
+@pytest.mark.behaviour("W19")
 async def test_the_api_version_is_told_on_the_wire(web, enricher, signal):
     wire = (await enricher.enrich(signal("Pod", "web-7d-x"))).to_wire()
     assert wire["ownerChain"][0] == {

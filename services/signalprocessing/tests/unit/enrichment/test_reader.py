@@ -37,6 +37,7 @@ def found(**metadata):
     return Response(200, {"kind": "PartialObjectMetadata", "metadata": {"name": "web", **metadata}})
 
 
+@pytest.mark.behaviour("W8", "W13")
 async def test_metadata_alone_is_asked_for_and_the_present_state_of_it():
     wire = Wire(found(labels={"app": "web"}))
     metadata = await LocalReader(wire).metadata(DEPLOYMENTS, "shop", "web")
@@ -117,6 +118,7 @@ async def test_whatever_a_name_holds_it_stays_one_segment_of_the_path(name, name
         ]
 
 
+@pytest.mark.behaviour("W22")
 async def test_a_namespace_that_the_watch_knows_costs_no_read():
     store, wire = Store(NAMESPACES, lambda *_: None), Wire(found(labels={"from": "server"}))
     namespaces = WatchedNamespaces(store, LocalReader(wire))

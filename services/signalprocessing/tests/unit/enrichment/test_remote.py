@@ -63,6 +63,7 @@ async def test_without_a_cluster_id_the_own_cluster_is_read(cluster, prod, enric
     assert (context.cluster_id, prod.reads) == ("", [])
 
 
+@pytest.mark.behaviour("W7")
 async def test_without_a_connection_a_remote_target_is_a_permanent_error_and_nothing_is_read(
     cluster, make_enricher, signal
 ):
@@ -109,6 +110,7 @@ async def test_a_remote_target_that_is_missing_for_good_makes_the_context_degrad
     assert lacks == ["remote_not_found"]
 
 
+@pytest.mark.behaviour("W8")
 @pytest.mark.parametrize("plural", ["namespaces", "pods"])
 async def test_what_is_unreadable_for_now_in_a_remote_cluster_is_tried_again(prod, enricher, signal, plural):
     prod.failing[plural] = TransientReadError("gateway restarts")
