@@ -106,10 +106,15 @@ class Release:
         return str(names[0])
 
     @property
+    def pid(self) -> int:
+        """The process that the pod's container is; LookupError if it does not run."""
+        return self.kubelet.pid(self.namespace, self.pod)
+
+    @property
     def running(self) -> bool:
         """Whether the pod's container runs."""
         try:
-            return self.kubelet.pid(self.namespace, self.pod) > 0
+            return self.pid > 0
         except LookupError:
             return False
 
@@ -210,14 +215,15 @@ class InstalledSignalProcessingSite(SignalProcessingSite):
     ) -> None:
         self._kubelet = kubelet
         self._crds = crds
+        self._namespace = namespace
         super().__init__(kubelet.control_plane, namespace, folder, config=config)
 
     def deploy(  # type: ignore[override]
-        self, config: Mapping[str, Any], proxy: FaultProxy | None
+        self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
     ) -> Release:
-        """The release, not yet installed."""
+        """The release, not yet installed; `name` is only for replicas of bare processes."""
         values = {
-            **{key: value for key, value in config.items() if key != "classifier"},
+            **{key: value for key, value in self.config(config or {}).items() if key != "classifier"},
             "crds": {"install": self._crds},
             "policies": {"content": (self.policies / "policy.rego").read_text()},
             "proactiveSignalMappings": {"content": self.mappings.read_text()},
@@ -228,7 +234,6 @@ class InstalledSignalProcessingSite(SignalProcessingSite):
     def write_policy(self, text: str) -> None:
         """Put another policy in place, in the ConfigMap once there is one."""
         super().write_policy(text)
-        name = f"{SIGNALPROCESSING.name}-policy"
-        api = self.control_plane.api
-        if api.find("v1", "ConfigMap", self.namespace, name) is not None:
-            api.patch("v1", "ConfigMap", self.namespace, name, {"data": {"policy.rego": text}})
+        name, api = f"{SIGNALPROCESSING.name}-policy", self._kubelet.control_plane.api
+        if api.find("v1", "ConfigMap", self._namespace, name) is not None:
+            api.patch("v1", "ConfigMap", self._namespace, name, {"data": {"policy.rego": text}})

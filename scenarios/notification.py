@@ -98,7 +98,8 @@ class NotificationSite(FaultSite):
 
     program, api_version, kind, plural, terminal = PROGRAM, API_VERSION, KIND, PLURAL, TERMINAL
     contract, role, account, lease_name = CONTRACT, ROLE, "notification-controller", "notification.kubernaut.ai"
-    life, calls, waiting_writes, effects_follow = ("", "Pending", "Sending", "Sent"), 3, 3, False
+    life, calls, waiting_writes = ("", "Pending", "Sending", "Sent"), 3, 3
+    effects_follow, late_write = False, "terminal"
     few: ClassVar = {"delivery": {"maxCallsPerChannel": PARALLEL}}
     patient: ClassVar = {"delivery": {"circuitBreaker": {"failures": 1000}}}
     foreign_end: ClassVar = {"phase": "Failed", "reason": "AllDeliveriesFailed", "message": "ended by hand"}

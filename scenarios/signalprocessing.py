@@ -86,15 +86,16 @@ def _path(status: Mapping[str, Any]) -> tuple[str, ...]:
     return (*LIFE[: 3 if tried else 2], phase)
 
 
+def told_on(before: str, after: str) -> list[tuple[str, str]]:
+    """What is told of a transition, as ("event" or "audit", what)."""
+    found = [("audit", f"{before} → {after}")]
+    if before and after != "Failed":
+        found.append(("event", f"{before} → {after}"))
+    return found + _TOLD_ON_ENTERING.get(after, [])
+
+
 def _told(status: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is told of a status, as ("event" or "audit", what): that each phase was entered, and what was found."""
-    found = []
-    for before, after in pairwise(_path(status)):
-        found.append(("audit", f"{before} → {after}"))
-        if before and after != "Failed":
-            found.append(("event", f"{before} → {after}"))
-        found += _TOLD_ON_ENTERING.get(after, ())
-    return found
+    return [told for before, after in pairwise(_path(status)) for told in told_on(before, after)]
 
 
 _TOLD_ON_ENTERING = {
@@ -139,7 +140,8 @@ class SignalProcessingSite(FaultSite):
 
     program, api_version, kind, plural, terminal = PROGRAM, API_VERSION, KIND, PLURAL, TERMINAL
     contract, lease_name = CONTRACT, "signalprocessing.kubernaut.ai"
-    life, calls, waiting_writes, effects_follow = LIFE, 6, 3, True
+    life, calls, waiting_writes = LIFE, 6, 3
+    effects_follow, late_write = True, "unchanged"
     few: ClassVar = {"controller": {"maxConcurrentReconciles": PARALLEL}}
     foreign_end: ClassVar = {"phase": "Failed", "failureInfo": {"error": "ended by hand"}}
 

@@ -28,6 +28,7 @@ class FaultSite(OperatorSite, ABC):
         waiting_writes: the writes of an object until it waits.
         effects_follow: whether an effect is made after the write that it belongs to, so that a process which ends
             between the two loses it; else it is made before, and told as unknown.
+        late_write: how the operator counts a write that finds the object ended meanwhile.
         few: config with which `PARALLEL` pieces of work are under way at once, so that there is work for a while.
         patient: config with which failures of one object hold up no other.
         foreign_end: a status that ends an object from outside.
@@ -38,6 +39,7 @@ class FaultSite(OperatorSite, ABC):
     calls: ClassVar[int]
     waiting_writes: ClassVar[int]
     effects_follow: ClassVar[bool]
+    late_write: ClassVar[str]
     few: ClassVar[Mapping[str, Any]]
     patient: ClassVar[Mapping[str, Any]] = {}
     foreign_end: ClassVar[Mapping[str, Any]]
