@@ -1,59 +1,62 @@
-"""Values that switch everything on, and what tests ask of the objects that the chart renders."""
+"""What tests ask of the objects that a chart renders: there is one of each kind, whatever it is called."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-NAME = "notification-controller"
-EVERYTHING: dict[str, Any] = {
-    "replicas": 2,
-    "slack": {"secretName": "slack"},
-    "credentials": [{"name": "pagerduty", "secretName": "pager", "secretKey": "key", "optional": True}],
-    "datastorage": {"url": "https://data-storage-service:8443"},
-    "audit": {"file": "/var/log/kubernaut/audit.jsonl"},
-    "tls": {"caConfigMap": "inter-service-ca"},
-    "startupProbe": {"failureThreshold": 60},
-    "networkPolicy": {"monitoring": {"namespace": "monitoring"}},
-    "metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
-    "imagePullSecrets": [{"name": "registry"}],
-    "nodeSelector": {"disk": "ssd"},
-    "tolerations": [{"key": "a", "operator": "Exists"}],
-    "topologySpreadConstraints": [
-        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}
-    ],
-    "priorityClassName": "system-cluster-critical",
-    "podLabels": {"team": "sre"},
-    "podAnnotations": {"note": "1"},
-    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
-    "extraVolumes": [{"name": "more", "emptyDir": {}}],
-    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
-}
-"""Values that switch on what is off by default."""
+import yaml
+
+from .services import Charted, Objects
 
 
-def pod_spec(objects: dict[tuple[str, str], dict[str, Any]], name: str = NAME) -> dict[str, Any]:
-    spec: dict[str, Any] = objects["Deployment", name]["spec"]["template"]["spec"]
-    return spec
-
-
-def config_of(objects: dict[tuple[str, str], dict[str, Any]]) -> str:
-    text: str = objects["ConfigMap", "notification-controller-config"]["data"]["config.yaml"]
-    return text
-
-
-def routing_of(objects: dict[tuple[str, str], dict[str, Any]]) -> str:
-    text: str = objects["ConfigMap", "notification-routing-config"]["data"]["routing.yaml"]
-    return text
-
-
-def credentials_of(objects: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
-    (volume,) = [volume for volume in pod_spec(objects)["volumes"] if volume["name"] == "credentials"]
-    found: dict[str, Any] = volume
+def only(objects: Objects, kind: str) -> dict[str, Any]:
+    """The one object of a kind."""
+    (found,) = [thing for (each, _), thing in objects.items() if each == kind]
     return found
 
 
-def egress(objects: dict[tuple[str, str], dict[str, Any]]) -> list[set[int]]:
-    rules = objects["NetworkPolicy", NAME]["spec"]["egress"]
-    return [{port["port"] for port in rule["ports"]} for rule in rules]
+def pod_spec(objects: Objects) -> dict[str, Any]:
+    """The spec of the Deployment's pods."""
+    spec: dict[str, Any] = only(objects, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def container_of(objects: Objects) -> dict[str, Any]:
+    """The container of the Deployment's pods."""
+    (container,) = pod_spec(objects)["containers"]
+    found: dict[str, Any] = container
+    return found
+
+
+def mounts_of(objects: Objects) -> dict[str, str]:
+    """Where each volume is mounted."""
+    return {mount["name"]: mount["mountPath"] for mount in container_of(objects)["volumeMounts"]}
+
+
+def volumes_of(objects: Objects) -> dict[str, dict[str, Any]]:
+    """The volumes of the Deployment's pods, by name."""
+    return {volume["name"]: volume for volume in pod_spec(objects)["volumes"]}
+
+
+def config_text(service: Charted, objects: Objects) -> str:
+    """The config file."""
+    text: str = objects["ConfigMap", service.config_map]["data"]["config.yaml"]
+    return text
+
+
+def config_of(service: Charted, objects: Objects) -> dict[str, Any]:
+    """The content of the config file."""
+    content: dict[str, Any] = yaml.safe_load(config_text(service, objects))
+    return content
+
+
+def followed_text(service: Charted, objects: Objects, volume: str) -> str:
+    """The text of a file that is followed."""
+    name, key, _ = service.followed[volume]
+    text: str = objects["ConfigMap", name]["data"][key]
+    return text
+
+
+def egress(objects: Objects) -> list[set[int]]:
+    """The ports of each rule of the NetworkPolicy for what goes out."""
+    return [{port["port"] for port in rule["ports"]} for rule in only(objects, "NetworkPolicy")["spec"]["egress"]]

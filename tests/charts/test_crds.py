@@ -15,9 +15,8 @@ from kubernaut_testing import eventually
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.helm import Helm
 
-from .installed import CHART
+from .services import Charted, merged
 
-NAME = "notificationrequests.kubernaut.ai"
 NO_PODS = {"replicas": 0}
 
 
@@ -31,17 +30,22 @@ def plane() -> Iterator[ControlPlane]:
 
 
 class Releases:
-    """Releases of the chart, without pods."""
+    """Releases of a chart, without pods."""
 
-    def __init__(self, plane: ControlPlane) -> None:
-        self.plane = plane
+    def __init__(self, plane: ControlPlane, service: Charted) -> None:
+        self.plane, self.service = plane, service
         self.helm = Helm(plane.kubeconfig, timeout=30)
 
-    def install(self, release: str, namespace: str, *options: str, chart: Path = CHART, **values: Any) -> str:
+    def install(self, release: str, namespace: str, *options: str, chart: Path | None = None, **values: Any) -> str:
         """Install or upgrade; returns the notes."""
-        whole = {**NO_PODS, **values}
+        whole = merged(NO_PODS, self.service.needed, values)
         self.helm.upgrade(
-            release, chart, namespace=namespace, values=whole, wait=False, options=["--install", *options]
+            release,
+            chart or self.service.chart,
+            namespace=namespace,
+            values=whole,
+            wait=False,
+            options=["--install", *options],
         )
         return str(self.helm.status(release, namespace=namespace)["info"]["notes"])
 
@@ -49,7 +53,7 @@ class Releases:
         return self.helm.uninstall(release, namespace=namespace, wait=False)
 
     def crd(self) -> dict[str, Any]:
-        return self.plane.api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, NAME)
+        return self.plane.api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, self.service.crd)
 
     def owner(self) -> tuple[str, str]:
         annotations = self.crd()["metadata"].get("annotations", {})
@@ -57,38 +61,42 @@ class Releases:
 
 
 @pytest.fixture
-def releases(plane: ControlPlane) -> Iterator[Releases]:
+def releases(plane: ControlPlane, service: Charted) -> Iterator[Releases]:
     """No release and no CRD at first, and at the end."""
-    releases = Releases(plane)
+    releases = Releases(plane, service)
     yield releases
     for namespace in ("one", "two"):
         for line in releases.helm.run("list", "--short", namespace=namespace).split():
             releases.uninstall(line, namespace)
-    plane.api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, NAME)
+    plane.api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, service.crd)
     # It goes in two steps, and the next test must not meet the one that is going.
-    eventually(lambda: plane.api.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, NAME) is None)
+    eventually(lambda: plane.api.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, service.crd) is None)
 
 
-def test_the_first_release_owns_the_crd_and_its_upgrade_changes_it(releases: Releases, tmp_path: Path) -> None:
-    older = tmp_path / "notification"
-    shutil.copytree(CHART, older)
-    file = older / "files" / "crds" / "kubernaut.ai_notificationrequests.yaml"
-    file.write_text(file.read_text().replace("maxLength: 500", "maxLength: 400"))
+def test_the_first_release_owns_the_crd_and_its_upgrade_changes_it(
+    service: Charted, releases: Releases, tmp_path: Path
+) -> None:
+    older = tmp_path / service.name
+    shutil.copytree(service.chart, older)
+    file = older / "files" / "crds" / f"kubernaut.ai_{service.plural}.yaml"
+    new, old = f"kind: {service.kind}\n", f"kind: {service.kind}\n    categories: [older]\n"
+    assert file.read_text().count(new) == 1
+    file.write_text(file.read_text().replace(new, old))
     notes = releases.install("n", "one", chart=older)
-    assert f"{NAME}, kept when the release is uninstalled" in notes
+    assert f"{service.crd}, kept when the release is uninstalled" in notes
     assert releases.owner() == ("one", "n")
-    assert "'maxLength': 400" in str(releases.crd())
+    assert releases.crd()["spec"]["names"]["categories"] == ["older"]
 
     releases.install("n", "one")
-    assert "'maxLength': 400" not in str(releases.crd())
+    assert "categories" not in releases.crd()["spec"]["names"]
     stored = releases.crd()["spec"]["versions"][0]["schema"]
-    assert stored == load_crd("notificationrequests")["spec"]["versions"][0]["schema"]
+    assert stored == load_crd(service.plural)["spec"]["versions"][0]["schema"]
 
 
-def test_the_crd_outlives_its_release_and_is_found_again(releases: Releases) -> None:
+def test_the_crd_outlives_its_release_and_is_found_again(service: Charted, releases: Releases) -> None:
     releases.install("n", "one")
     uid = releases.crd()["metadata"]["uid"]
-    assert NAME in releases.uninstall("n", "one")
+    assert service.crd in releases.uninstall("n", "one")
     assert releases.crd()["metadata"]["uid"] == uid
     releases.install("n", "one")
     assert releases.crd()["metadata"]["uid"] == uid
@@ -97,9 +105,11 @@ def test_the_crd_outlives_its_release_and_is_found_again(releases: Releases) -> 
     assert releases.crd()["metadata"]["uid"] == uid
 
 
-def test_a_crd_without_an_owner_is_left_alone_until_it_is_taken_over(releases: Releases, plane: ControlPlane) -> None:
+def test_a_crd_without_an_owner_is_left_alone_until_it_is_taken_over(
+    service: Charted, releases: Releases, plane: ControlPlane
+) -> None:
     """The live chart installs its CRDs from crds/, without marks of ownership; Helm would refuse the release."""
-    plane.apply(load_crd("notificationrequests"))
+    plane.apply(load_crd(service.plural))
     before = releases.crd()
     notes = releases.install("n", "one")
     assert re.search(r"installed not by a Helm release, and is left as it is", notes)

@@ -1,4 +1,4 @@
-"""What whoever installs the chart must be allowed to do: with two values, nothing outside of the namespace."""
+"""What whoever installs a chart must be allowed to do: with a few values, nothing outside of the namespace."""
 
 from __future__ import annotations
 
@@ -8,27 +8,39 @@ from kubernaut_api.crds import load_crd
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.helm import Helm, HelmError
 
-from .installed import CHART
+from .services import Charted, merged
 
 EVERYTHING_HERE = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
 
 
 @pytest.fixture
-def helm(control_plane: ControlPlane, namespace: str) -> Helm:
+def helm(control_plane: ControlPlane, namespace: str, service: Charted) -> Helm:
     """Helm as somebody who may do everything in one namespace and nothing elsewhere."""
-    control_plane.apply(load_crd("notificationrequests"))
+    control_plane.apply(load_crd(service.plural))
     control_plane.service_account(namespace, "installer", rules=EVERYTHING_HERE)
     return Helm(control_plane.kubeconfig_for(namespace, "installer"), timeout=30)
 
 
-def test_rights_in_the_namespace_are_enough_to_install_upgrade_and_uninstall(helm: Helm, namespace: str) -> None:
-    values = {"replicas": 0, "crds": {"install": False}, "networkPolicy": {"apiServer": {"lookup": False}}}
-    helm.install("n", CHART, namespace=namespace, values=values, wait=False)
-    helm.upgrade("n", CHART, namespace=namespace, values={**values, "podLabels": {"a": "b"}}, wait=False)
+def test_rights_in_the_namespace_are_enough_to_install_upgrade_and_uninstall(
+    helm: Helm, namespace: str, service: Charted
+) -> None:
+    values = merged(
+        service.needed,
+        {"replicas": 0, "crds": {"install": False}, "networkPolicy": {"apiServer": {"lookup": False}}},
+        {"rbac": {"create": False}} if service.cluster_role else {},
+    )
+    chart = service.chart
+    helm.install("n", chart, namespace=namespace, values=values, wait=False)
+    helm.upgrade("n", chart, namespace=namespace, values={**values, "podLabels": {"a": "b"}}, wait=False)
     helm.rollback("n", namespace=namespace, wait=False)
     helm.uninstall("n", namespace=namespace, wait=False)
 
 
-def test_without_these_values_helm_tells_which_right_is_missing(helm: Helm, namespace: str) -> None:
+def test_without_these_values_helm_tells_which_right_is_missing(helm: Helm, namespace: str, service: Charted) -> None:
+    values = merged(service.needed, {"crds": {"install": False}})
     with pytest.raises(HelmError, match=r'endpointslices\.discovery\.k8s\.io "kubernetes" is forbidden'):
-        helm.install("n", CHART, namespace=namespace, values={"crds": {"install": False}}, wait=False)
+        helm.install("n", service.chart, namespace=namespace, values=values, wait=False)
+    if service.cluster_role:
+        values = merged(values, {"networkPolicy": {"apiServer": {"lookup": False}}})
+        with pytest.raises(HelmError, match=r"clusterroles\.rbac\.authorization\.k8s\.io .* is forbidden"):
+            helm.install("n", service.chart, namespace=namespace, values=values, wait=False)

@@ -10,16 +10,16 @@ import yaml
 
 from kubernaut_testing.helm import HelmError
 
-from .rendered import EVERYTHING, NAME, egress, pod_spec
+from .rendered import container_of, egress, only
+from .services import Charted
 
 
-def test_what_is_switched_off_has_no_port_and_nothing_that_asks_for_it(render: Any) -> None:
+def test_what_is_switched_off_has_no_port_and_nothing_that_asks_for_it(service: Charted, render: Any) -> None:
     off = {"controller": {"metricsAddr": "0", "healthProbeAddr": "0"}}
     objects = render(off, networkPolicy={"monitoring": {"namespace": "monitoring"}})
-    (container,) = pod_spec(objects)["containers"]
-    assert not {"ports", "livenessProbe", "readinessProbe"} & set(container)
-    assert ("Service", "notification-metrics") not in objects
-    assert objects["NetworkPolicy", NAME]["spec"]["ingress"] == []
+    assert not {"ports", "livenessProbe", "readinessProbe"} & set(container_of(objects))
+    assert ("Service", service.metrics_service) not in objects
+    assert only(objects, "NetworkPolicy")["spec"]["ingress"] == []
 
 
 @pytest.mark.parametrize("kind", ["serviceMonitor", "podMonitor"])
@@ -30,22 +30,16 @@ def test_a_monitor_that_would_find_nothing_is_refused(render: Any, kind: str) ->
         render(metrics={"service": {"enabled": False}, "serviceMonitor": {"enabled": True}})
 
 
-def test_the_network_policy_allows_what_is_configured_and_no_more(render: Any) -> None:
-    assert egress(render()) == [{53}, {443, 6443}, {443}, {25, 465, 587}]
-    objects = render(EVERYTHING)
-    assert egress(objects) == [{53}, {443, 6443}, {8443}, {443}, {25, 465, 587}]
-    (ingress,) = objects["NetworkPolicy", NAME]["spec"]["ingress"]
+def test_the_network_policy_allows_what_is_configured_and_no_more(service: Charted, render: Any) -> None:
+    assert egress(render()) == [{53}, {443, 6443}, *service.egress]
+    objects = render(service.everything)
+    assert egress(objects) == [{53}, {443, 6443}, {8443}, *service.egress]
+    (ingress,) = only(objects, "NetworkPolicy")["spec"]["ingress"]
     assert ingress["ports"] == [{"protocol": "TCP", "port": "metrics"}]
-    closed = render(
-        networkPolicy={
-            "apiServer": {"cidrs": ["10.0.0.1/32"], "ports": [6443]},
-            "externalWebhooks": {"ports": []},
-            "smtp": {"ports": []},
-        }
-    )
-    assert egress(closed) == [{53}, {6443}]
-    assert closed["NetworkPolicy", NAME]["spec"]["ingress"] == []
-    assert ("NetworkPolicy", NAME) not in render(networkPolicy={"enabled": False})
+    closed = render(networkPolicy={"apiServer": {"cidrs": ["10.0.0.1/32"], "ports": [6443]}})
+    assert egress(closed) == [{53}, {6443}, *service.egress]
+    assert only(closed, "NetworkPolicy")["spec"]["ingress"] == []
+    assert ("NetworkPolicy", service.controller) not in render(networkPolicy={"enabled": False})
 
 
 def test_the_readiness_of_data_storage_may_be_asked_on_a_port_of_its_own(render: Any) -> None:
@@ -62,17 +56,17 @@ def test_the_port_of_data_storage_is_that_of_its_address(render: Any, url: str, 
     assert egress(render(datastorage={"url": url}))[2] == {port}
 
 
-def test_alerts_and_dashboard_are_the_shipped_files(render: Any, chart: Path) -> None:
+def test_alerts_and_dashboard_are_the_shipped_files(service: Charted, render: Any, chart: Path) -> None:
     rules, board = chart / "files" / "rules.yaml", chart / "files" / "dashboard.json"
     if not (rules.exists() and board.exists()):
         pytest.fail("files/rules.yaml and files/dashboard.json are what prometheusRule and dashboard install")
     objects = render(
         metrics={"prometheusRule": {"enabled": True, "labels": {"release": "p"}}, "dashboard": {"enabled": True}}
     )
-    rule = objects["PrometheusRule", "notification"]
+    rule = objects["PrometheusRule", service.name]
     assert rule["spec"]["groups"] == yaml.safe_load(rules.read_text())["groups"]
     assert rule["metadata"]["labels"]["release"] == "p"
-    board_map = objects["ConfigMap", "notification-dashboard"]
+    board_map = objects["ConfigMap", f"{service.name}-dashboard"]
     assert board_map["metadata"]["labels"]["grafana_dashboard"] == "1"
     (text,) = board_map["data"].values()
     assert yaml.safe_load(text) == yaml.safe_load(board.read_text())

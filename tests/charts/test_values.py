@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 import yaml
 from charts import generate
 
-from kubernaut_notification import __version__
 from kubernaut_testing.helm import Helm, HelmError
+
+from .services import CHARTED, NOTIFICATION, SIGNALPROCESSING, Charted, merged
 
 
 @pytest.fixture
@@ -25,59 +27,72 @@ def test_the_chart_lints_without_warnings(helm: Helm, chart: Path) -> None:
     assert "0 chart(s) failed" in helm.lint(chart)
 
 
+SHARED: list[tuple[dict[str, Any], str]] = [
+    ({"replica": 2}, "additional properties 'replica' not allowed"),
+    ({"replicas": "two"}, "/replicas"),
+    ({"controller": {"leaderElektion": True}}, "additional properties 'leaderElektion' not allowed"),
+    ({"controller": {"statusUpdateMode": "fast"}}, "'atomic', 'sequential'"),
+    ({"config": {"deliveries": {}}}, "additional properties 'deliveries' not allowed"),
+    ({"datastorage": {"buffer": {"size": 1}}}, "additional properties 'size' not allowed"),
+    ({"image": {"digest": "sha256:12"}}, "/image/digest"),
+    ({"networkPolicy": {"apiServer": {"cidrs": ["10.0.0.1"]}}}, "/networkPolicy/apiServer/cidrs/0"),
+    ({"networkPolicy": {"smpt": {}}}, "additional properties 'smpt' not allowed"),
+    ({"metrics": {"serviceMonitor": {"on": True}}}, "additional properties 'on' not allowed"),
+    ({"fullnameOverride": "a.b"}, "/fullnameOverride"),
+    ({"fullnameOverride": "1a"}, "/fullnameOverride"),
+    ({"pdb": None}, "missing property 'pdb'"),
+    ({"metrics": {"service": None}}, "missing property 'service'"),
+]
+OWN: list[tuple[Charted, dict[str, Any], str]] = [
+    (NOTIFICATION, {"slack": {"secret": "x"}}, "additional properties 'secret' not allowed"),
+    (
+        NOTIFICATION,
+        {"config": {"delivery": {"slack": {"timeOut": "1s"}}}},
+        "additional properties 'timeOut' not allowed",
+    ),
+    (NOTIFICATION, {"config": {"delivery": {"slack": {"timeout": "soon"}}}}, "does not match pattern"),
+    (NOTIFICATION, {"credentials": [{"name": "../x", "secretName": "y"}]}, "/credentials/0/name"),
+    (NOTIFICATION, {"credentials": [{"name": "x"}]}, "missing property 'secretName'"),
+    (
+        NOTIFICATION,
+        {"networkPolicy": {"externalWebhooks": {"cidrs": ["10.0.0.1"]}}},
+        "/networkPolicy/externalWebhooks/cidrs/0",
+    ),
+    (SIGNALPROCESSING, {"policies": {"contents": "x"}}, "additional properties 'contents' not allowed"),
+    (SIGNALPROCESSING, {"policies": {"existingConfigMap": "a_b"}}, "/policies/existingConfigMap"),
+    (SIGNALPROCESSING, {"classifier": {"engine": "opa"}}, "'regopy', 'regorus'"),
+    (SIGNALPROCESSING, {"enrichment": {"timeout": "soon"}}, "does not match pattern"),
+    (SIGNALPROCESSING, {"fleet": {"oauth2": {"tokenUrl": ""}}}, "additional properties 'tokenUrl' not allowed"),
+]
+
+
 @pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"replica": 2}, "additional properties 'replica' not allowed"),
-        ({"replicas": "two"}, "/replicas"),
-        ({"slack": {"secret": "x"}}, "additional properties 'secret' not allowed"),
-        ({"controller": {"leaderElektion": True}}, "additional properties 'leaderElektion' not allowed"),
-        ({"controller": {"statusUpdateMode": "fast"}}, "'atomic', 'sequential'"),
-        ({"config": {"delivery": {"slack": {"timeOut": "1s"}}}}, "additional properties 'timeOut' not allowed"),
-        ({"config": {"delivery": {"slack": {"timeout": "soon"}}}}, "does not match pattern"),
-        ({"config": {"deliveries": {}}}, "additional properties 'deliveries' not allowed"),
-        ({"datastorage": {"buffer": {"size": 1}}}, "additional properties 'size' not allowed"),
-        ({"credentials": [{"name": "../x", "secretName": "y"}]}, "/credentials/0/name"),
-        ({"credentials": [{"name": "x"}]}, "missing property 'secretName'"),
-        ({"image": {"digest": "sha256:12"}}, "/image/digest"),
-        ({"networkPolicy": {"externalWebhooks": {"cidrs": ["10.0.0.1"]}}}, "/networkPolicy/externalWebhooks/cidrs/0"),
-        ({"metrics": {"serviceMonitor": {"on": True}}}, "additional properties 'on' not allowed"),
-        ({"fullnameOverride": "a.b"}, "/fullnameOverride"),
-        ({"fullnameOverride": "1a"}, "/fullnameOverride"),
-        ({"pdb": None}, "missing property 'pdb'"),
-        ({"metrics": {"service": None}}, "missing property 'service'"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ("service", "values", "complaint"),
+    [(service, *case) for service in CHARTED for case in SHARED] + OWN,
+    ids=lambda value: value if isinstance(value, str) else str(value) if isinstance(value, Charted) else "",
 )
 def test_values_that_are_wrong_are_refused_with_their_place(
-    helm: Helm, chart: Path, values: dict[str, Any], complaint: str
+    helm: Helm, service: Charted, values: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(HelmError) as refused:
-        helm.template("n", chart, values=values)
+        helm.template("n", service.chart, values=merged(service.needed, values))
     assert complaint in refused.value.output
 
 
-def test_the_live_charts_config_file_can_be_given_as_it_is(helm: Helm, chart: Path) -> None:
-    live = yaml.safe_load((generate.CHARTS.parent / "services/notification/tests/live-config.yaml").read_text())
-    documents = helm.template("n", chart, values={"config": live})
-    (config,) = [d for d in documents if d["metadata"]["name"] == "notification-controller-config"]
-    rendered = yaml.safe_load(config["data"]["config.yaml"])
-    for section, content in live.items():
-        assert rendered[section] == content if not isinstance(content, dict) else content.items() <= {
-            **rendered[section], **{key: content[key] for key in content if isinstance(content[key], dict)}
-        }.items()  # fmt: skip
+def test_every_value_is_documented(chart: Path) -> None:
+    assert generate.undocumented((chart / "values.yaml").read_text()) == []
 
 
-def test_every_value_is_documented() -> None:
-    for service in generate.SERVICES:
-        assert generate.undocumented((service.folder / "values.yaml").read_text()) == []
+def test_every_documented_value_is_known_to_the_schema(chart: Path) -> None:
+    schema = json.loads((chart / "values.schema.json").read_text())
+    for value in generate.documented((chart / "values.yaml").read_text()):
+        assert _known(schema, schema, value.key.split(".")), value.key
 
 
-def test_every_documented_value_is_known_to_the_schema() -> None:
-    for service in generate.SERVICES:
-        schema = json.loads((service.folder / "values.schema.json").read_text())
-        for value in generate.documented((service.folder / "values.yaml").read_text()):
-            assert _known(schema, schema, value.key.split(".")), value.key
+def test_every_value_of_the_schema_is_documented_unless_helm_or_an_umbrella_sets_it(chart: Path) -> None:
+    schema = json.loads((chart / "values.schema.json").read_text())
+    told = {value.key.split(".")[0] for value in generate.documented((chart / "values.yaml").read_text())}
+    assert set(schema["properties"]) - told == {"kubernaut-common", "enabled"}
 
 
 def _known(root: dict[str, Any], schema: dict[str, Any], path: list[str]) -> bool:
@@ -96,22 +111,24 @@ def test_everything_generated_is_up_to_date(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_change_anywhere_is_seen_by_the_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    service: Charted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(generate.CHARTS, tmp_path / "charts", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(generate, "CHARTS", tmp_path / "charts")
     monkeypatch.setattr(generate, "LIBRARY", tmp_path / "charts" / "kubernaut-common")
-    folder = tmp_path / "charts" / "notification"
+    folder = tmp_path / "charts" / service.name
     assert generate.main(["--check"]) == 0
     for name, old, new in (
         ("charts/kubernaut-common/templates/_names.tpl", "52", "53"),
-        ("files/crds/kubernaut.ai_notificationrequests.yaml", "maxLength: 500", "maxLength: 501"),
+        (f"files/crds/kubernaut.ai_{service.plural}.yaml", "listKind", "listSort"),
+        ("files/role.yaml", "[get, list, watch]", "[get, list, watch, delete]"),
+        ("values.yaml", "replicas: 1", "replicas: 2"),
         ("values.schema.json", '"leaseDuration"', '"leaseTime"'),
         ("README.md", "| `replicas` | `1` |", "| `replicas` | `2` |"),
     ):
         path = folder / name
         text = path.read_text()
-        assert old in text
+        assert old in text, name
         path.write_text(text.replace(old, new, 1))
         assert generate.main(["--check"]) == 1, name
         assert name in capsys.readouterr().out
@@ -123,6 +140,13 @@ def test_a_change_anywhere_is_seen_by_the_check(
     assert generate.main(["--check"]) == 0
 
 
+def test_values_that_all_charts_have_stand_in_each_of_them_once(service: Charted) -> None:
+    text = (service.chart / "values.yaml").read_text()
+    for wrong in (text.replace("# shared pods: end", ""), text + "# shared pods: begin\n# shared pods: end\n"):
+        with pytest.raises(ValueError, match=rf"cannot write {service.name}/values\.yaml: it needs marks for each of"):
+            generate.with_shared_values(wrong, service.generated)
+
+
 def test_the_dependency_is_the_library_as_it_is(chart: Path) -> None:
     library = yaml.safe_load((generate.LIBRARY / "Chart.yaml").read_text())
     (dependency,) = yaml.safe_load((chart / "Chart.yaml").read_text())["dependencies"]
@@ -130,11 +154,11 @@ def test_the_dependency_is_the_library_as_it_is(chart: Path) -> None:
     assert dependency["repository"] == "file://../kubernaut-common"
 
 
-def test_one_version_is_told_everywhere(chart: Path) -> None:
+def test_one_version_is_told_everywhere(service: Charted, chart: Path) -> None:
     root = generate.CHARTS.parent
     told = {
         "appVersion": str(yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"]),
-        "package": __version__,
+        "package": import_module(f"kubernaut_{service.name}").__version__,
         "image": re.findall(r"^ARG VERSION=(.+)$", (root / "services/Dockerfile").read_text(), re.M)[0],
         "make": re.findall(r"^VERSION \?= (.+)$", (root / "Makefile").read_text(), re.M)[0],
     }

@@ -2,7 +2,6 @@
 {{- define "notification.component" -}}
 {{- $config := include "notification.config" . | fromYaml -}}
 {{- $output := include "notification.outputFolder" $config -}}
-{{- $audit := include "notification.auditFolder" $config -}}
 container: manager
 podLabels:
   control-plane: controller-manager
@@ -29,20 +28,12 @@ volumeMounts:
   - name: output
     mountPath: {{ . | quote }}
   {{- end }}
-  {{- with $audit }}
-  - name: audit
-    mountPath: {{ . | quote }}
-  {{- end }}
 volumes:
   - name: credentials
     {{- include "notification.credentials" . | nindent 4 }}
   {{- if $output }}
   - name: output
     {{- toYaml (.Values.fileVolume | default (dict "emptyDir" dict)) | nindent 4 }}
-  {{- end }}
-  {{- if $audit }}
-  - name: audit
-    {{- toYaml .Values.auditVolume | nindent 4 }}
   {{- end }}
 crds:
   - kubernaut.ai_notificationrequests.yaml
@@ -65,18 +56,6 @@ egress:
 {{- define "notification.outputFolder" -}}
 {{- with ((.delivery | default dict).file | default dict).outputDir -}}
 {{ clean . }}
-{{- end -}}
-{{- end -}}
-
-{{/* Where the audit file needs a volume of its own; empty if it is not written, or is on that of the file channel. */}}
-{{- define "notification.auditFolder" -}}
-{{- with (.audit | default dict).file -}}
-{{- if or (not (isAbs .)) (eq (dir .) "/") -}}
-{{- fail (printf "cannot mount a volume for audit.file=%s: it must be a file in a folder, such as /var/log/kubernaut/audit.jsonl" .) -}}
-{{- end -}}
-{{- if ne (dir .) (include "notification.outputFolder" $) -}}
-{{ dir . }}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -69,3 +69,25 @@ is always there.
 {{- fail (printf "cannot run replicas=%d with controller.leaderElection=false: each replica would act on every object; set controller.leaderElection=true or replicas=1" $replicas) -}}
 {{- end -}}
 {{- end -}}
+
+{{/*
+Where the audit file needs a volume of its own; empty if there is none, or if it is on a volume of the component's. Takes
+the component.
+*/}}
+{{- define "kubernaut.auditFolder" -}}
+{{- with (.config.audit | default dict).file -}}
+{{- if or (not (isAbs .)) (eq (dir .) "/") -}}
+{{- fail (printf "cannot mount a volume for audit.file=%s: it must be a file in a folder, such as /var/log/kubernaut/audit.jsonl" .) -}}
+{{- end -}}
+{{- $folder := dir . -}}
+{{- $taken := false -}}
+{{- range $.volumeMounts -}}
+{{- if eq .mountPath $folder -}}
+{{- $taken = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $taken -}}
+{{ $folder }}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -164,6 +164,10 @@ securityContext:
 {{- with $component.volumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- with include "kubernaut.auditFolder" $component }}
+- name: audit
+  mountPath: {{ . | quote }}
+{{- end }}
 {{- if .Values.tls.caConfigMap }}
 - name: tls-ca
   mountPath: /etc/tls-ca
@@ -186,6 +190,10 @@ securityContext:
 {{- end }}
 {{- with $component.volumes }}
 {{ toYaml . }}
+{{- end }}
+{{- if include "kubernaut.auditFolder" $component }}
+- name: audit
+  {{- toYaml .Values.auditVolume | nindent 2 }}
 {{- end }}
 {{- if .Values.tls.caConfigMap }}
 - name: tls-ca

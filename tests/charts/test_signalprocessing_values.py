@@ -1,0 +1,113 @@
+"""What only the SignalProcessing chart has: the policy, the proactive signals, room for the policy's processes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from kubernaut_policy.evaluator import MEMORY
+from kubernaut_testing.helm import HelmError
+
+from .rendered import config_of, container_of, egress, followed_text, mounts_of, only, volumes_of
+from .services import POLICY, SIGNALPROCESSING, Charted
+
+MEGABYTE = 2**20
+
+
+@pytest.fixture
+def service() -> Charted:
+    return SIGNALPROCESSING
+
+
+def test_without_a_policy_nothing_is_installed_and_it_is_told_how_to_give_one(render: Any) -> None:
+    words = r"cannot install without a policy: give its text \(--set-file policies\.content=policy\.rego\), or the name"
+    for nothing in ({"content": ""}, {"content": None}):
+        with pytest.raises(HelmError, match=words):
+            render(policies=nothing)
+    assert render(policies={"content": "", "existingConfigMap": "ours"})
+
+
+def test_the_policy_is_mounted_byte_for_byte(service: Charted, render: Any) -> None:
+    """`policyHash` in the status is that of the file that the user has."""
+    text = followed_text(service, render(), "policies")
+    assert hashlib.sha256(text.encode()).hexdigest() == hashlib.sha256(POLICY.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  indented := 1\npackage p\n",
+        "package p\n\n\tx := 1\n",
+        "# {{ not a template }}\npackage p\n",
+        '"quoted": `x`\n',
+    ],
+    ids=["indented", "tabs", "braces", "quotes"],
+)
+def test_a_policy_may_hold_what_yaml_or_helm_would_read_otherwise(service: Charted, render: Any, text: str) -> None:
+    assert followed_text(service, render(policies={"content": text}), "policies") == text
+
+
+@pytest.mark.parametrize(("value", "volume"), [("policies", "policies"), ("proactiveSignalMappings", "mappings")])
+def test_an_existing_config_map_wins_over_content(service: Charted, render: Any, value: str, volume: str) -> None:
+    objects = render({value: {"content": "x", "existingConfigMap": "007"}})
+    assert volumes_of(objects)[volume]["configMap"] == {"name": "007"}
+    assert ("ConfigMap", service.followed[volume][0]) not in objects
+
+
+def test_the_program_is_told_what_the_policys_config_map_is_called(service: Charted, render: Any) -> None:
+    def told(**policies: Any) -> str:
+        name: str = config_of(service, render(policies=policies))["classifier"]["regoConfigMapName"]
+        return name
+
+    assert told() == "signalprocessing-policy"
+    assert told(existingConfigMap="ours") == "ours"
+
+
+@pytest.mark.parametrize("how", ["classifier", "config"])
+def test_the_policy_is_mounted_where_the_program_looks(service: Charted, render: Any, how: str) -> None:
+    moved = {"classifier": {"policyDir": "/policies", "regoConfigMapKey": "our.rego"}}
+    objects = render(moved if how == "classifier" else {"config": moved})
+    assert mounts_of(objects)["policies"] == "/policies"
+    assert list(objects["ConfigMap", "signalprocessing-policy"]["data"]) == ["our.rego"]
+    assert config_of(service, objects)["classifier"].items() >= moved["classifier"].items()
+
+
+@pytest.mark.parametrize("values", [{"classifier": None}, {"config": {"classifier": None}}], ids=str)
+def test_a_classifier_that_is_null_is_the_programs_own(render: Any, values: dict[str, Any]) -> None:
+    objects = render(values)
+    assert mounts_of(objects)["policies"] == "/etc/signalprocessing/policies"
+    assert list(objects["ConfigMap", "signalprocessing-policy"]["data"]) == ["policy.rego"]
+
+
+def test_the_mappings_are_where_the_environment_says(service: Charted, render: Any) -> None:
+    objects = render(service.everything)
+    env = {item["name"]: item.get("value") for item in container_of(objects)["env"]}
+    name, key, folder = service.followed["mappings"]
+    assert env["SIGNAL_MODE_CONFIG_PATH"] == f"{folder}/{key}"
+    assert "PredictedOOMKill: OOMKilled" in objects["ConfigMap", name]["data"][key]
+
+
+def test_another_policy_does_not_roll_the_pods(render: Any) -> None:
+    templates = [
+        only(render(policies={"content": text}), "Deployment")["spec"]["template"] for text in (POLICY, "package p\n")
+    ]
+    assert templates[0] == templates[1]
+
+
+def test_the_policys_processes_have_a_folder_to_write_to(render: Any) -> None:
+    objects = render()
+    assert mounts_of(objects)["tmp"] == "/tmp"
+    assert "emptyDir" in volumes_of(objects)["tmp"]
+
+
+def test_the_memory_limit_leaves_room_for_a_hungry_policy(render: Any) -> None:
+    """A policy that takes too much must meet its own limit, not the container's, which ends the controller as well."""
+    resting = 83 + 2 * 42
+    limit = container_of(render())["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) * MEGABYTE > resting * MEGABYTE + MEMORY
+
+
+def test_nobody_but_the_cluster_is_called(render: Any) -> None:
+    assert egress(render(fleet={"endpoint": "https://fleet:8443"})) == [{53}, {443, 6443}]
