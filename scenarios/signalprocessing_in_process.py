@@ -179,6 +179,11 @@ class Desk:
         return {sample.labels[label]: sample.value for sample in samples if sample.value}
 
     @property
+    def passes(self) -> int:
+        """How many passes were made."""
+        return int(sum(self.counted("controller_runtime_reconcile_total", "result").values()))
+
+    @property
     def failures(self) -> dict[str, float]:
         """The signals that ended Failed: reason -> number."""
         return self.counted("signalprocessing_failures_total", "reason")

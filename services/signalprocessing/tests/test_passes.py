@@ -7,14 +7,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from scenarios.signalprocessing import CONTRACT, PLURAL, PROGRAM
+from scenarios.signalprocessing import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, signal_processing
 from scenarios.signalprocessing_in_process import POLICY_HASH, Desk
 
-from kubernaut_api import KubernetesContext, NamespaceContext
+from kubernaut_api import ClusterContext, KubernetesContext, NamespaceContext
 from kubernaut_policy import Failure, PolicyInputError, Undefined, Value
 from kubernaut_signalprocessing.enrichment import InvalidTargetError, RemoteClusterError
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.waiting import eventually_async
 
 MakeDesk = Callable[..., Desk]
 
@@ -27,6 +28,9 @@ async def test_a_signal_is_completed_with_five_writes_and_no_reads(desk: Desk, l
     ledger.assert_requests(ref, {"patch/status": 5}, user_agent=PROGRAM, only=True)
     assert ledger.phases(ref) == ["", "Pending", "Enriching", "Classifying", "Categorizing", "Completed"]
     assert_invariants(ledger, ref, CONTRACT)
+    accepted = ledger.history(ref)[1].status
+    assert accepted["phase"] == "Pending"
+    assert accepted["startTime"] == desk.status["startTime"]
     generations = [(v.body.get("status") or {}).get("observedGeneration") for v in ledger.history(ref)]
     assert generations == [None] * 5 + [1], "only at the end: the live controller skips objects on it"
 
@@ -113,14 +117,53 @@ async def test_the_metrics_count_each_phase_once(desk: Desk) -> None:
     assert desk.failures == {}
 
 
-@pytest.mark.behaviour(4)
-async def test_what_ended_is_left_alone(desk: Desk) -> None:
+@pytest.mark.behaviour(4, 5)
+@pytest.mark.parametrize("end", ["Completed", "Failed"])
+async def test_what_ended_is_left_alone(desk: Desk, end: str) -> None:
+    if end == "Failed":
+        desk.policy.answers["severity"] = Undefined()
     desk.create()
-    await desk.phase("Completed")
+    await desk.phase(end)
     sent = len(desk.requests)
     desk.queue.add(desk.key)
     await desk.idle()
     assert (len(desk.requests), desk.queue.due_in(desk.key)) == (sent, None)
+
+
+@pytest.mark.behaviour(2)
+async def test_a_name_that_no_object_has_asks_for_nothing(desk: Desk) -> None:
+    desk.queue.add(desk.key)
+    await eventually_async(lambda: desk.passes == 1)
+    await desk.idle()
+    assert (desk.requests, desk.queue.due_in(desk.key)) == ([], None)
+    assert desk.counted("controller_runtime_reconcile_total", "result") == {"success": 1}
+
+
+@pytest.mark.behaviour(6)
+async def test_the_generation_at_the_end_is_the_one_that_was_processed(desk: Desk) -> None:
+    """An object may get its spec after its creation, once."""
+    whole = signal_processing(desk.namespace, "one")
+    desk.control_plane.api.create({key: value for key, value in whole.items() if key != "spec"})
+    desk.control_plane.api.patch(API_VERSION, KIND, desk.namespace, "one", {"spec": whole["spec"]})
+    desk.store.observe("ADDED", desk.write_status({"phase": "Categorizing", "startTime": "2026-03-01T10:00:00Z"}))
+    await desk.phase("Completed")
+    assert (desk.stored()["metadata"]["generation"], desk.status["observedGeneration"]) == (2, 2)
+
+
+@pytest.mark.behaviour(61, 62, 63)
+@pytest.mark.parametrize("labels", [{"environment": "production", "tier": "gold"}, None])
+async def test_the_class_of_a_cluster_is_told_beside_its_labels_if_it_has_one(
+    desk: Desk, labels: dict[str, str] | None
+) -> None:
+    if labels:
+        desk.cluster.context.cluster = ClusterContext(labels=labels)
+        desk.policy.answers["cluster"] = Value("production")
+    desk.create(clusterID="prod-east-1")
+    await desk.phase("Completed")
+    assert desk.status["kubernetesContext"].get("cluster") == ({"labels": labels} if labels else None)
+    wanted = "production" if labels else None
+    assert desk.status["signalClassification"].get("clusterClassification") == wanted
+    assert desk.policy.inputs[-1]["cluster"] == ({"labels": labels} if labels else {})
 
 
 @pytest.mark.behaviour(96)
@@ -175,6 +218,7 @@ async def test_a_rule_that_gives_nothing_storable_ends_in_failed_before_anything
     assert [event["event_outcome"] for event in desk.audit[-3:]] == ["failure", "success", "failure"]
     assert desk.audit[-3]["event_data"]["phase"] == "Classifying"
     assert (desk.status["observedGeneration"], desk.queue.due_in(desk.key)) == (1, None)
+    assert desk.status["completionTime"] >= desk.status["startTime"]
     assert desk.failures == desk.counted("signalprocessing_policy_errors_total", "error_type") == {rule: 1}
 
 
@@ -225,12 +269,12 @@ async def test_in_sequential_mode_each_change_is_a_write_and_the_end_is_the_same
 async def test_an_object_that_is_being_deleted_is_left_alone(desk: Desk) -> None:
     created = desk.control_plane.api.create(
         {
-            "apiVersion": "kubernaut.ai/v1alpha1",
-            "kind": "SignalProcessing",
+            "apiVersion": API_VERSION,
+            "kind": KIND,
             "metadata": {"namespace": desk.namespace, "name": "one", "finalizers": ["test.example/keep"]},
         }
     )
-    desk.control_plane.api.delete("kubernaut.ai/v1alpha1", "SignalProcessing", desk.namespace, "one")
+    desk.control_plane.api.delete(API_VERSION, KIND, desk.namespace, "one")
     desk.store.observe("ADDED", desk.stored())
     await desk.idle()
     assert desk.requests == []
@@ -243,8 +287,8 @@ async def test_a_signal_without_a_parent_is_completed_without_audit_events(desk:
     """The schema takes an object without a spec; nothing could be correlated."""
     created = desk.control_plane.api.create(
         {
-            "apiVersion": "kubernaut.ai/v1alpha1",
-            "kind": "SignalProcessing",
+            "apiVersion": API_VERSION,
+            "kind": KIND,
             "metadata": {"namespace": desk.namespace, "name": "one"},
         }
     )

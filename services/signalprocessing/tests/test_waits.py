@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from scenarios.signalprocessing import CONTRACT, PLURAL, PROGRAM, signal_processing
+from scenarios.signalprocessing import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, signal_processing
 from scenarios.signalprocessing_in_process import Desk
 
 from kubernaut_api import format_time
@@ -19,6 +19,7 @@ from kubernaut_signalprocessing.enrichment import (
 )
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.waiting import eventually_async
 
 MakeDesk = Callable[..., Desk]
 
@@ -50,6 +51,8 @@ async def test_a_busy_api_server_is_asked_again_after_30_60_120_240_and_then_300
     assert desk.cluster.calls == [0, 30, 90, 210, 450, 750, 1050, 1350]
     info = desk.status["failureInfo"]
     assert info.keys() == {"lastFailureTime"}, "a completed signal has no error and no count"
+    assert (desk.audit_types[-1], desk.audit[-1]["event_outcome"]) == ("signal.processed", "success")
+    assert not desk.audit[-1]["event_data"].get("error")
     ref = f"{PLURAL}/{desk.namespace}/one"
     ledger.assert_requests(ref, {"patch/status": 5 + 7}, user_agent=PROGRAM, only=True)
     assert_invariants(ledger, ref, CONTRACT)
@@ -70,6 +73,23 @@ async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait
     await desk.clock.advance(5)
     await desk.phase("Completed")
     assert desk.cluster.calls == [0, 30]
+
+
+@pytest.mark.behaviour("W1")
+async def test_the_echo_of_an_own_write_makes_no_pass_and_a_foreign_write_no_attempt(desk: Desk) -> None:
+    desk.cluster.errors = [BUSY]
+    desk.create()
+    await desk.attempts(1)
+    passes = desk.passes
+    desk.store.observe("MODIFIED", desk.stored())
+    await desk.idle()
+    assert desk.passes == passes
+    note = {"metadata": {"annotations": {"example.com/note": "seen"}}}
+    desk.store.observe("MODIFIED", desk.control_plane.api.patch(API_VERSION, KIND, desk.namespace, "one", note))
+    await eventually_async(lambda: desk.passes == passes + 1)
+    await desk.idle()
+    assert (desk.cluster.calls, desk.verbs) == ([0], ["patch"] * 3)
+    assert desk.queue.due_in(desk.key) == 30
 
 
 @pytest.mark.behaviour(97)
