@@ -18,6 +18,7 @@ from kubernaut_status import (
     ObjectKey,
     Outcome,
     StatusClient,
+    TooLargeError,
     TransportError,
     UnauthorizedError,
 )
@@ -86,6 +87,17 @@ async def test_a_schema_error_names_the_field_with_each_client(shop: Shop, each_
     widget = shop.create("w")
     with pytest.raises(InvalidError, match=r"status\.coats"):
         await shop.manager(client=each_client).atomic_status_update(widget, set_status(coats="many"))
+
+
+@pytest.mark.parametrize(("size", "code"), [(1_700_000, 500), (4_000_000, 413)], ids=["etcd", "api-server"])
+async def test_a_status_that_is_too_large_is_refused_for_good_and_not_sent_again(
+    shop: Shop, each_client: StatusClient, size: int, code: int
+) -> None:
+    widget = shop.create("w", phase="Pending")
+    with pytest.raises(TooLargeError, match="too large"):
+        await shop.manager(client=each_client).atomic_status_update(widget, set_status(message="x" * size))
+    assert shop.requests("w") == [f"patch {code}"]
+    assert shop.get("w")["status"] == {"phase": "Pending"}
 
 
 async def test_permissions_are_typed_errors_and_name_no_token(shop: Shop) -> None:

@@ -12,6 +12,7 @@
         ├── NotFoundError           404
         ├── ConflictError           409
         ├── InvalidError            422
+        │   └── TooLargeError       413, or 5xx because etcd takes nothing so large
         ├── TooManyRequestsError    429
         └── ServerError             5xx
 
@@ -113,6 +114,10 @@ class InvalidError(ApiError):
     """422: the schema or a validation rule refuses the content; `details["causes"]` names the fields."""
 
 
+class TooLargeError(InvalidError):
+    """The object would be larger than what the API server or etcd takes; sent again it would be refused again."""
+
+
 class TooManyRequestsError(ApiError):
     """429: the API server asks to come back later."""
 
@@ -126,14 +131,27 @@ _BY_CODE: dict[int, type[ApiError]] = {
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
+    413: TooLargeError,
     422: InvalidError,
     429: TooManyRequestsError,
 }
 
 
+_TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger than max")
+"""What etcd and its client say beyond their limits, 1.5 and 2 MiB by default; the API server hands it on as a 500."""
+
+
+def is_too_large(response: Response) -> bool:
+    """Whether the content was refused for its size."""
+    message = str(response.body.get("message") or "")
+    return response.code == 413 or (response.code >= 500 and any(words in message for words in _TOO_LARGE))
+
+
 def api_error(response: Response, request: Request) -> ApiError:
     """The typed error for a response with a code of 400 or more."""
     kind = _BY_CODE.get(response.code, ServerError if response.code >= 500 else ApiError)
+    if is_too_large(response):
+        kind = TooLargeError
     body = response.body
     return kind(
         response.code,

@@ -1,7 +1,7 @@
 """Sending one request until the API server has really answered it.
 
-Busy (429), failing (5xx) and unreachable are not answers: they are waited out, at least as long as
-Retry-After says, longer each time, outside the conflict budget. What makes sending a status PATCH again
+Busy (429), failing (5xx, but for what is too large) and unreachable are not answers: they are waited out, at least as
+long as Retry-After says, longer each time, outside the conflict budget. What makes sending a status PATCH again
 safe is the resourceVersion inside it.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .errors import OutcomeUnknownError, TransportError, api_error
+from .errors import OutcomeUnknownError, TransportError, api_error, is_too_large
 from .metrics import StatusMetrics
 from .retry import Sleep, Unavailable
 from .transport import Request, Response, StatusClient
 
 # Decided before the server looks at the resourceVersion; 404, 409 and 422 are decided after it.
-_SAYS_NOTHING_OF_THE_FIRST = (400, 401, 403, 408, 413, 415)
+_SAYS_NOTHING_OF_THE_FIRST = (400, 401, 403, 408, 415)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Answer:
 async def send_until_answered(
     client: StatusClient, request: Request, unavailable: Unavailable, *, sleep: Sleep, metrics: StatusMetrics | None
 ) -> Answer:
-    """Send `request` until the answer is neither 429 nor 5xx.
+    """Send `request` until the answer is neither 429 nor 5xx, or it says that the request is too large.
 
     Raises `OutcomeUnknownError` too if a request that may have been carried out is refused when sent again.
     Once `unavailable.give_up_after` seconds would be exceeded, raises `OutcomeUnknownError` if a write may
@@ -50,8 +50,10 @@ async def send_until_answered(
             failure, reason = error, "no_answer"
             may_have_landed |= error.may_have_arrived
         else:
-            if response.code != 429 and response.code < 500:
-                if may_have_landed and request.method != "GET" and response.code in _SAYS_NOTHING_OF_THE_FIRST:
+            too_large = is_too_large(response)
+            if too_large or (response.code != 429 and response.code < 500):
+                says_nothing = too_large or response.code in _SAYS_NOTHING_OF_THE_FIRST
+                if may_have_landed and request.method != "GET" and says_nothing:
                     refusal = api_error(response, request)
                     raise OutcomeUnknownError(
                         f"cannot tell whether {request.method} {request.path} was carried out: its answer was lost, "
