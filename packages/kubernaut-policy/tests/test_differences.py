@@ -134,6 +134,9 @@ def test_a_rule_with_two_values_is_a_failure(name: str, engine_of: EngineOf) -> 
         ("regorus", "input", 2**70 + 1, 2.0**70),
         ("regopy", "input", 123456789.12345679, 123456789.1234568),
         ("regopy", "json.marshal(input)", "a\u2028", '"a\u2028"'),
+        ("regopy", "input.text > 1", {"text": "a"}, False),
+        ("regopy", "floor(input)", -0.5, -1),
+        ("regorus", "floor(input)", -0.5, -1),
     ],
 )
 def test_known_silent_differences(

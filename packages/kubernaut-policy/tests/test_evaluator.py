@@ -185,6 +185,15 @@ async def test_a_policy_that_takes_too_much_memory_is_a_crash_and_the_next_call_
     assert (await evaluator.evaluate(VERSIONS, {}))["version"] == Value(1)
 
 
+async def test_workers_that_die_while_nobody_asks_them_fail_no_call(evaluator: PolicyEvaluator) -> None:
+    dead = processes(evaluator)
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    await soon(lambda: not any(running(pid) for pid in dead))
+    assert (await evaluator.evaluate(VERSIONS, {}))["version"] == Value(1)
+    await soon(lambda: len(processes(evaluator)) == 2 and not dead & processes(evaluator))
+
+
 async def test_a_cancelled_call_gives_its_answer_to_nobody(evaluator: PolicyEvaluator) -> None:
     asked = asyncio.create_task(evaluator.evaluate(ALL, {"endless": True}))
     await soon(lambda: evaluator._slots.locked())

@@ -187,6 +187,10 @@ class PolicyEvaluator:
         try:
             async with asyncio.timeout(self._compile_timeout):
                 worker = await self._idle.get()
+                while worker.died:  # while nobody asked it: that is no caller's failure
+                    self._workers.discard(worker)
+                    self._background(self._replace_dead(worker))
+                    worker = await self._idle.get()
         except TimeoutError:
             raise PolicyUnavailableError(
                 f"cannot evaluate: no policy worker became free within {self._compile_timeout:g} s", retryable=True

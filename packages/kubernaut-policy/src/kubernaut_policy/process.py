@@ -56,6 +56,11 @@ class WorkerProcess:
         """The process id."""
         return self._process.pid
 
+    @property
+    def died(self) -> bool:
+        """Whether its process has ended; by itself, or by somebody's hand."""
+        return self._process.poll() is not None or self._reader.at_eof()
+
     @classmethod
     async def start(cls, engine: str, *, memory: int, timeout: float) -> WorkerProcess:
         """Start a worker and wait until its engine is loaded, at most `timeout` seconds.

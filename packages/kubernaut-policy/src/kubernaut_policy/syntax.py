@@ -40,12 +40,18 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|.)",
 
 @dataclass(frozen=True)
 class Token:
-    """One token: its kind (name, string, raw, number, punct), its text, and where it is, from 1."""
+    """One token: its kind (name, string, raw, number, punct), its text, and where it is: from 1, and as an offset."""
 
     kind: str
     text: str
     line: int
     column: int
+    start: int = 0
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.start + len(self.text)
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -54,7 +60,7 @@ def tokens(text: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(text):
         kind, found = match.lastgroup or "", match.group()
         if kind not in ("space", "comment"):
-            yield Token(kind, found, line, match.start() - begin + 1)
+            yield Token(kind, found, line, match.start() - begin + 1, match.start())
         if breaks := found.count("\n"):
             line += breaks
             begin = match.start() + found.rindex("\n") + 1

@@ -44,6 +44,7 @@ from regopy.rego_shared import (
 
 from kubernaut_policy import plan, syntax
 from kubernaut_policy.errors import PolicyCompileError, PolicyUnavailableError, Problem
+from kubernaut_policy.negation import as_opa
 from kubernaut_policy.policy import Answer, Failure, Policy, Undefined, Value
 
 __all__ = ["ESCAPE_SENSITIVE", "RegopyEngine"]
@@ -124,9 +125,13 @@ class RegopyEngine:
             if token.text == "%"
         ]:
             raise PolicyCompileError(policy.source, problems)
-        text = syntax.led_elsewhere(syntax.plain_escapes(policy.text), _LED)
+        text = _spelled_for_the_engine(as_opa(policy.text))
         asked = frozenset({f"data.{_package(text)}", *queries})
-        interpreter, bundle = _build(policy.source, text, asked)
+        try:
+            interpreter, bundle = _build(policy.source, text, asked)
+        except PolicyCompileError:
+            _build(policy.source, _spelled_for_the_engine(policy.text), asked)  # tells columns as the author has them
+            raise
         decoded = _plan(interpreter, bundle)
         if problems := plan.check(decoded, interpreter.is_builtin):
             raise PolicyCompileError(policy.source, problems)
@@ -192,6 +197,10 @@ class RegopyPolicy:
 
     def _reads(self, path: tuple[str, ...]) -> bool:
         return any(path[: len(read)] == read or read[: len(path)] == path for read in self._paths)
+
+
+def _spelled_for_the_engine(text: str) -> str:
+    return syntax.led_elsewhere(syntax.plain_escapes(text), _LED)
 
 
 def _build(source: str, text: str, queries: Iterable[str]) -> tuple[Interpreter, Bundle]:

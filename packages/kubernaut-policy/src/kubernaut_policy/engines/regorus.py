@@ -18,13 +18,16 @@ from regorus import Engine
 
 from kubernaut_policy import syntax
 from kubernaut_policy.errors import PolicyCompileError, Problem
+from kubernaut_policy.negation import as_opa
 from kubernaut_policy.policy import Answer, Failure, Policy, Undefined, Value
 
 __all__ = ["RegorusEngine"]
 
 _WHERE = re.compile(r"-->\s*.*?:(\d+):(\d+)")
 _WHAT = re.compile(r"^error: (.*)$", re.MULTILINE)
-_TEXT_IS_WRONG = ("could not find function", "unsafe", "used before definition", "cyclic", "expects", "recursion")
+_TEXT_IS_WRONG = re.compile(
+    r"could not find function|is unsafe|used before definition|cyclic|expects \d+ argument|mismatch in number|recursion"
+)
 
 
 class RegorusEngine:
@@ -36,18 +39,19 @@ class RegorusEngine:
         """Check and compile; see `PolicyEngine.compile`."""
         if problems := syntax.check(policy.text):
             raise PolicyCompileError(policy.source, problems)
-        engine = Engine()
-        try:
-            engine.add_policy(policy.source, policy.text)
-        except Exception as error:  # noqa: BLE001 the binding raises RuntimeError, and PyO3's panic
-            raise PolicyCompileError(policy.source, [_problem(str(error))]) from None
+        for text in (policy.text, as_opa(policy.text)):  # the first tells columns as the author has them
+            engine = Engine()
+            try:
+                engine.add_policy(policy.source, text)
+            except Exception as error:  # noqa: BLE001 the binding raises RuntimeError, and PyO3's panic
+                raise PolicyCompileError(policy.source, [_problem(str(error))]) from None
         engine.set_input_json("{}")
         for query in dict.fromkeys([*queries, *engine.get_packages()]):
             try:
                 engine.eval_query_as_json(query)
             except Exception as error:  # noqa: BLE001
                 problem = _problem(str(error))
-                if any(words in problem.message for words in _TEXT_IS_WRONG):
+                if _TEXT_IS_WRONG.search(problem.message):
                     raise PolicyCompileError(policy.source, [problem]) from None
         return RegorusPolicy(policy)
 
@@ -82,7 +86,7 @@ class RegorusPolicy:
 
 def _loaded(policy: Policy) -> Engine:
     engine = Engine()
-    engine.add_policy(policy.source, policy.text)
+    engine.add_policy(policy.source, as_opa(policy.text))
     return engine
 
 

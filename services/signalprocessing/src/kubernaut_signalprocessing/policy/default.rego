@@ -16,14 +16,12 @@ environments := {
 	"test": "Test",
 }
 
-environment_label := input.namespace.labels["kubernaut.ai/environment"]
-
 default environment := {"environment": "Unknown", "source": "default"}
 
-environment := {"environment": environments[lower(environment_label)], "source": "namespace-labels"}
-
-environment := {"environment": environments[lower(input.namespace.labels.env)], "source": "namespace-labels"} if {
-	not environments[lower(environment_label)]
+environment := {"environment": found, "source": "namespace-labels"} if {
+	found := environments[lower(input.namespace.labels["kubernaut.ai/environment"])]
+} else := {"environment": found, "source": "namespace-labels"} if {
+	found := environments[lower(input.namespace.labels.env)]
 }
 
 # --- Severity: what monitoring systems write, in the five words of the status.

@@ -28,7 +28,6 @@ from kubernaut_signalprocessing.classification.policy_file import (
 from kubernaut_signalprocessing.config import SignalProcessingConfig
 from kubernaut_testing.clock import FakeClock
 
-ROOT = Path(__file__).parents[5]
 TEXT = b"package signalprocessing\n"
 
 
@@ -71,12 +70,6 @@ async def test_a_text_that_is_no_policy_is_refused_at_once() -> None:
     with pytest.raises(PolicyCompileError):
         await load(evaluator)
     assert len(evaluator.taken) == 1
-
-
-def test_the_shipped_policy_is_the_one_that_the_engines_are_compared_on() -> None:
-    shipped = ROOT / "services/signalprocessing/src/kubernaut_signalprocessing/policy/default.rego"
-    compared = ROOT / "packages/kubernaut-policy/tests/policies/signalprocessing.rego"
-    assert shipped.read_bytes() == compared.read_bytes()
 
 
 def config_of(folder: Path, **classifier: str) -> SignalProcessingConfig:

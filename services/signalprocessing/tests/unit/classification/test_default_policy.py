@@ -1,8 +1,8 @@
-"""The default classification: what the shipped tables say, by OPA and by both engines."""
+"""What the default policy says, in both engines; `tests/test_policies.py` compares it with OPA over many inputs."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from kubernaut_policy import Answer, Policy, PolicyEvaluator, Undefined, Value
 from kubernaut_policy.engines import ENGINES
 
-POLICY = Path(__file__).with_name("policies") / "signalprocessing.rego"
+POLICY = files("kubernaut_signalprocessing") / "policy" / "default.rego"
 RULES = ("environment", "priority", "severity", "labels", "cluster")
 
 
@@ -76,6 +76,11 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
         "a label that names no environment",
         signal(labels={"kubernaut.ai/environment": "qa"}),
         {"environment": {"environment": "Unknown", "source": "default"}},
+    ),
+    (
+        "a label that names no environment, and one that does",
+        signal("low", labels={"kubernaut.ai/environment": "qa", "env": "Development"}),
+        {"environment": {"environment": "Development", "source": "namespace-labels"}, "severity": "info"},
     ),
     (
         "labels and a cluster",
