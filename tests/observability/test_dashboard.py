@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from monitoring.services import Service
+
 Dashboard = dict[str, Any]
 
 
@@ -13,13 +15,19 @@ def shown(dashboard: Dashboard) -> list[dict[str, Any]]:
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
-def test_it_has_the_rows_that_an_operator_asks_for(dashboard: Dashboard) -> None:
+OWN_ROWS = {"notification": ["Deliveries"], "signalprocessing": ["Outcome", "Enrichment", "Policy"]}
+
+
+def test_it_has_the_rows_that_an_operator_asks_for(service: Service, dashboard: Dashboard) -> None:
     rows = [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"]
-    assert rows == ["Notifications", "API server", "Backoff", "Deliveries", "Process"]
+    objects = service.words["Objects"]
+    assert rows == [objects, "API server", "Backoff", *OWN_ROWS[service.name], "Process"]
 
 
-def test_it_is_found_by_its_uid_and_chooses_its_data_source_by_a_variable(dashboard: Dashboard) -> None:
-    assert (dashboard["uid"], dashboard["title"]) == ("kubernaut-notification", "Kubernaut Notification")
+def test_it_is_found_by_its_uid_and_chooses_its_data_source_by_a_variable(
+    service: Service, dashboard: Dashboard
+) -> None:
+    assert (dashboard["uid"], dashboard["title"]) == (f"kubernaut-{service.name}", f"Kubernaut {service.kind}")
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
     assert list(variables) == ["datasource", "namespace", "job"]
     assert variables["datasource"]["type"] == "datasource"

@@ -1,0 +1,24 @@
+"""The generated files are those that the sources make, and a source that cannot be right is refused."""
+
+from __future__ import annotations
+
+import pytest
+from monitoring.__main__ import main
+from monitoring.services import SERVICES
+from monitoring.text import filled_in
+
+
+def test_alerts_and_dashboards_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_a_placeholder_that_nobody_knows_is_named() -> None:
+    with pytest.raises(ValueError, match=r"cannot use rules\.yaml: nobody says what <prefx> stands for"):
+        filled_in("sum(<prefx>_total)", SERVICES[0].words, "rules.yaml")
+
+
+def test_every_chart_has_alerts_and_a_dashboard() -> None:
+    charts = {path.parent for path in SERVICES[0].files.parents[1].glob("*/Chart.yaml")} - {
+        SERVICES[0].files.parents[1] / "kubernaut-common"
+    }
+    assert charts == {service.files.parent for service in SERVICES}
