@@ -35,6 +35,10 @@ def run(*arguments: Path | str) -> subprocess.CompletedProcess[str]:
     ("service", "told"),
     [
         ("notification", r"\d+ of 87 behaviours are shown by tests, \d argued"),
+        (
+            "signalprocessing",
+            r"\d+ of 106 behaviours and \d+ of 24 weak points are shown by tests, \d argued",
+        ),
     ],
 )
 def test_everything_in_a_service_s_catalogue_is_shown_by_a_test_or_argued(service: str, told: str) -> None:

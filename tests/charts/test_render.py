@@ -136,6 +136,7 @@ def test_with_leader_election_pods_overlap_and_without_they_do_not(render: Any) 
     assert without["strategy"] == {"type": "Recreate"}
 
 
+@pytest.mark.behaviour("W11", service="signalprocessing")
 @pytest.mark.parametrize("how", ["controller", "config"])
 def test_several_replicas_without_leader_election_are_refused(render: Any, how: str) -> None:
     off = {"controller": {"leaderElection": False}}

@@ -70,6 +70,7 @@ def test_a_change_of_the_config_file_rolls_the_pods(render: Any) -> None:
     assert before == after
 
 
+@pytest.mark.behaviour("W17", service="signalprocessing")
 def test_followed_files_are_mounted_as_folders_of_their_own_config_maps(service: Charted, render: Any) -> None:
     """A file that is mounted by `subPath` never changes."""
     objects = render(service.everything)

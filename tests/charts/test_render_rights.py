@@ -19,6 +19,7 @@ def leases(objects: Any) -> dict[str, Any]:
     return {verb: rule.get("resourceNames") for rule in rules for verb in rule["verbs"]}
 
 
+@pytest.mark.behaviour("W18", service="signalprocessing")
 def test_the_roles_are_those_that_the_service_ships(service: Charted, render: Any) -> None:
     shipped = [role for role in yaml.safe_load_all(service.generated.role.read_text()) if role]
     objects = render()

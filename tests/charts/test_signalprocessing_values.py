@@ -29,6 +29,7 @@ def test_without_a_policy_nothing_is_installed_and_it_is_told_how_to_give_one(re
     assert render(policies={"content": "", "existingConfigMap": "ours"})
 
 
+@pytest.mark.behaviour("W17", service="signalprocessing")
 def test_the_policy_is_mounted_byte_for_byte(service: Charted, render: Any) -> None:
     """`policyHash` in the status is that of the file that the user has."""
     text = followed_text(service, render(), "policies")

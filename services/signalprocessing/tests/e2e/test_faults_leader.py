@@ -7,7 +7,7 @@ from scenarios.faults.leader import (
     test_a_leader_that_is_told_to_end_under_load_takes_in_nothing_ends_its_passes_and_releases_its_lease,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.behaviour("W11")]
 
 test_a_leader_that_cannot_reach_its_lease_is_silent_before_another_acts = full(
     leader.test_a_leader_that_cannot_reach_its_lease_is_silent_before_another_acts

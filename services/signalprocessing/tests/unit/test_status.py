@@ -13,7 +13,7 @@ from kubernaut_signalprocessing.conditions import ended
 from kubernaut_signalprocessing.failure import record_attempt
 from kubernaut_signalprocessing.phases import PHASES, TRANSITIONS
 from kubernaut_signalprocessing.status import StatusWriter, Step
-from kubernaut_status import StatusManager
+from kubernaut_status import InvalidTransitionError, StatusManager
 
 MakeSP = Callable[..., SignalProcessing]
 
@@ -125,3 +125,13 @@ def test_a_phase_that_succeeded_forgets_its_failures_and_an_end_keeps_them(
     info = apply(writer.failed(sp, "timed out", ()), sp).status.failure_info
     assert info is not None
     assert (info.error, info.consecutive_failures) == ("timed out", 2)
+
+
+@pytest.mark.behaviour("W3", "W23")
+async def test_a_step_that_the_phase_table_does_not_have_is_refused_before_anything_is_sent(
+    wall: Wall, make_sp: MakeSP
+) -> None:
+    writer = StatusWriter(StatusManager(Unreachable(), SIGNAL_PROCESSING, phases=PHASES), wall)
+    sp = make_sp(metadata={"resourceVersion": "7"}, status={"phase": "Pending"})
+    with pytest.raises(InvalidTransitionError, match="Pending"):
+        await writer.commit(sp, writer.completed(sp, BusinessClassification()))
