@@ -1,31 +1,19 @@
-"""The sample notifications, what Slack answers to each, and what must come of it.
+"""What a sample of any chapter is: a manifest, the end that it must come to, and the requests that this may cost.
 
-Each goes to Slack, console and file. The number of status writes follows from what happens:
-
-* atomic: one write per pass. Pending, Sending, and one for each pass that attempts something.
-* sequential: one write per change. Such a pass writes once per attempt and once for phase and conditions.
+The number of status writes follows from what happens: in atomic mode one per pass, in sequential mode one per change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-import yaml
+from demo.requests import Requests
 
-__all__ = ["CASES", "CHANNELS", "MODES", "SAMPLES", "Case"]
-
-SAMPLES = Path(__file__).with_name("samples")
-"""The folder of the sample manifests, `<name>.yaml`."""
+__all__ = ["MODES", "Case"]
 
 MODES = ("atomic", "sequential")
 """The values of `controller.statusUpdateMode` that are compared; the first is the default."""
-
-CHANNELS = ("slack", "console", "file")
-"""The channels of every sample."""
 
 
 @dataclass(frozen=True)
@@ -34,49 +22,25 @@ class Case:
 
     Attributes:
         name: of the sample's file and of its object.
-        slack: status codes that Slack answers, in order; the last one is repeated. What is 2xx is delivered.
         phase: in which it must end; "" for a sample that the API server must reject.
-        complaint: what the rejection must name.
         writes: status writes by mode.
+        reads: reads of other objects.
+        events: Events about it.
+        complaint: what the API server's rejection must name.
     """
 
     name: str
     phase: str
-    slack: tuple[int, ...] = ()
+    writes: Mapping[str, int] = field(default_factory=dict)
+    reads: int = 0
+    events: int = 0
     complaint: str = ""
-    writes: Mapping[str, int] | None = None
-
-    @property
-    def file(self) -> Path:
-        """The manifest's file."""
-        return SAMPLES / f"{self.name}.yaml"
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest, without a namespace."""
-        loaded: dict[str, Any] = yaml.safe_load(self.file.read_text(encoding="utf-8"))
-        return loaded
-
-    @property
-    def subject(self) -> str:
-        """The subject, by which what arrived is recognised."""
-        return str(self.manifest["spec"]["subject"])
 
     @property
     def accepted(self) -> bool:
         """Whether the API server must accept it."""
         return bool(self.phase)
 
-    @property
-    def attempts(self) -> int:
-        """Delivery attempts that its status must show."""
-        return len(self.slack) + len(CHANNELS) - 1
-
-
-CASES = (
-    Case("all-channels", "Sent", slack=(200,), writes={"atomic": 3, "sequential": 6}),
-    Case("slack-recovers", "Sent", slack=(503, 503, 200), writes={"atomic": 5, "sequential": 10}),
-    Case("slack-archived", "PartiallySent", slack=(410,), writes={"atomic": 3, "sequential": 6}),
-    Case("unknown-priority", "", complaint="spec.priority"),
-)
-"""In the order in which they are applied and shown."""
+    def budget(self, mode: str) -> Requests:
+        """What it may cost; to the request."""
+        return Requests(self.writes[mode], reads=self.reads, events=self.events) if self.accepted else Requests()

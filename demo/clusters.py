@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
 import yaml
-from scenarios.notification import API_VERSION, KIND, PLURAL
 
 from demo.following import AGENT
+from demo.ground import DemoError
 from kubernaut_api import load_crd
 from kubernaut_runtime import Connection
 from kubernaut_status import TransportError
@@ -30,13 +31,11 @@ from kubernaut_testing.loopthread import LoopThread
 from kubernaut_testing.rest import ApiError, RestClient
 from kubernaut_testing.serverfiles import write_secret
 
-__all__ = ["Context", "DemoError", "ExistingCluster", "connection_to", "crd_differences", "find_context"]
+__all__ = ["Context", "ExistingCluster", "connection_to", "crd_differences", "find_context"]
 
 _CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", None)
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the text begins with "cannot" and says what to do."""
+_RBAC = "rbac.authorization.k8s.io/v1"
+_CLUSTER_WIDE = ("ClusterRoleBinding", "ClusterRole")
 
 
 @dataclass(frozen=True)
@@ -124,16 +123,22 @@ class ClusterTransport:
 class ExistingCluster(ControlPlane):
     """An API server that somebody else runs, with what a site needs of a control plane; nothing is started.
 
-    There is no audit log to read, so `ledger` has nothing to say. `folder` receives the operators' kubeconfigs.
+    There is no audit log to read, so `ledger` has nothing to say. `folder` receives the operators' kubeconfigs. What is
+    made here for the demo is remembered, so that `remove` can take it away: `namespaces`, ClusterRoles with their
+    bindings as `roles`, CRDs as `crds` by name. `plurals` are of the kinds that the demo makes objects of.
     """
 
-    def __init__(self, context: Context, folder: Path) -> None:
+    def __init__(self, context: Context, folder: Path, plurals: Sequence[str]) -> None:
         super().__init__(directory=folder)
         self.context = context
+        self._plurals = plurals
         self.connection = Connection.from_kubeconfig(context.files, context.name)
         self._folder = folder
         self._files: list[Path] = []
         self._transport: ClusterTransport | None = None
+        self.namespaces: list[str] = []
+        self.roles: list[str] = []
+        self.crds: list[str] = []
 
     def start(self) -> Self:
         """Connect and ask for the version. Raises DemoError when there is no answer, ApiError when it is a refusal."""
@@ -173,40 +178,99 @@ class ExistingCluster(ControlPlane):
         self._files.append(path)
         return path
 
-    def remove(self, namespaces: list[str], *, crd: bool) -> str:
-        """Take away what the demo made; says what was done. The CRD stays while others have objects of it."""
-        for namespace in namespaces:
-            for obj in self._objects(namespace):
-                self.api.delete(API_VERSION, KIND, namespace, obj["metadata"]["name"])
-            self.api.delete("v1", "Namespace", None, namespace)
-        done = ["deleted", *([" and ".join(namespaces)] if namespaces else [])]
-        if crd:
-            others = [obj for obj in self._objects(None) if obj["metadata"]["namespace"] not in namespaces]
-            if others:
-                return f"{' '.join(done)}; left the CRD, since {len(others)} objects of other namespaces need it by now"
-            self.api.delete(*_CRD, _name())
-            done.append("and the CRD" if namespaces else "the CRD")
-        return " ".join(done)
+    def create_namespace(self, name: str) -> str:
+        """Create a namespace of the demo's own."""
+        with self._remembered(self.namespaces, name):
+            return super().create_namespace(name)
 
-    def _objects(self, namespace: str | None) -> list[dict[str, Any]]:
+    def service_account(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        rules: Sequence[Mapping[str, Any]] = (),
+        cluster_rules: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
+        """Create a ServiceAccount with exactly these permissions."""
+        if cluster_rules:
+            self.roles.append(f"{namespace}:{name}")
+        return super().service_account(namespace, name, rules=rules, cluster_rules=cluster_rules)
+
+    def add_crd(self, plural: str) -> str:
+        """Add the CRD if there is none; says what was done or found."""
+        name, differences = _name(plural), crd_differences(self.api, plural)
+        if differences is None:
+            with self._remembered(self.crds, name):
+                self.apply(load_crd(plural))
+            return f"{name} was missing and is added"
+        if differences:
+            shown = ", ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
+            return f"{name} is there and left as it is, though it differs from this version's in {shown}"
+        return f"{name} is there already, the same as this version's"
+
+    @contextmanager
+    def _remembered(self, made: list[str], name: str) -> Iterator[None]:
+        made.append(name)
         try:
-            return self.api.list(API_VERSION, KIND, namespace)
+            yield
+        except ApiError:
+            made.remove(name)  # refused; an interruption or a timeout may have left it there
+            raise
+
+    def remove(self) -> str:
+        """Take away what the demo made; says what was done. A CRD stays while others have objects of it."""
+        deleted, left = list(self.namespaces), []
+        crds = [load_crd(plural) for plural in self._plurals]
+        for crd in crds:
+            for namespace in self.namespaces:
+                for obj in self._objects(crd, namespace):
+                    self.api.delete(obj["apiVersion"], obj["kind"], namespace, obj["metadata"]["name"])
+        for namespace in self.namespaces:
+            self.api.delete("v1", "Namespace", None, namespace)
+        for role in self.roles:
+            for kind in _CLUSTER_WIDE:
+                self.api.delete(_RBAC, kind, None, role)
+        deleted += [f"{len(self.roles)} ClusterRoles"] if self.roles else []
+        for crd in (crd for crd in crds if crd["metadata"]["name"] in self.crds):
+            name = crd["metadata"]["name"]
+            others = [obj for obj in self._objects(crd) if obj["metadata"]["namespace"] not in self.namespaces]
+            if others:
+                left.append(f"left CRD {name}, since {len(others)} objects of other namespaces need it by now")
+            else:
+                self.api.delete(*_CRD, name)
+                deleted.append(f"CRD {name}")
+        return "; ".join([f"deleted {', '.join(deleted)}", *left])
+
+    def commands_to_remove(self) -> list[str]:
+        """The same for a person, as kubectl commands; empty if nothing was made."""
+        kinds = {"namespace": self.namespaces, "crd": self.crds}
+        kinds |= {kind.lower(): self.roles for kind in _CLUSTER_WIDE}
+        return [
+            f"kubectl --context {self.context.name} delete {kind} {' '.join(names)}"
+            for kind, names in kinds.items()
+            if names
+        ]
+
+    def _objects(self, crd: Mapping[str, Any], namespace: str | None = None) -> list[dict[str, Any]]:
+        spec = crd["spec"]
+        try:
+            return self.api.list(f"{spec['group']}/{spec['versions'][0]['name']}", spec["names"]["kind"], namespace)
         except (LookupError, ApiError):  # no CRD yet, so there are none
             return []
 
 
-def crd_differences(api: RestClient) -> list[str] | None:
+def crd_differences(api: RestClient, plural: str) -> list[str] | None:
     """Where the CRD that is there differs from ours, as paths in its spec; None if there is none. Changes nothing."""
-    present = api.find(*_CRD, _name())
+    present = api.find(*_CRD, _name(plural))
     if present is None:
         return None
-    path = f"{api.path(*_CRD, _name())}?fieldManager={AGENT}&force=true&dryRun=All"
-    ours = api.request("PATCH", path, load_crd(PLURAL), content_type="application/apply-patch+yaml")
+    path = f"{api.path(*_CRD, _name(plural))}?fieldManager={AGENT}&force=true&dryRun=All"
+    ours = api.request("PATCH", path, load_crd(plural), content_type="application/apply-patch+yaml")
     return _paths_that_differ(present["spec"], ours["spec"], "spec")
 
 
-def _name() -> str:
-    return str(load_crd(PLURAL)["metadata"]["name"])
+def _name(plural: str) -> str:
+    return str(load_crd(plural)["metadata"]["name"])
 
 
 def _paths_that_differ(one: Any, other: Any, where: str) -> list[str]:

@@ -1,4 +1,8 @@
-"""Follows the phases of NotificationRequests by a watch, so that none is missed, however short it lasts."""
+"""Follows objects as `kubectl get --watch` does: the API server's own table of them, row by row as they change.
+
+Columns and cells are the server's, from the CRD; nothing here knows a kind. A watch misses no change, however short
+what it shows lasts.
+"""
 
 from __future__ import annotations
 
@@ -12,83 +16,107 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
-from scenarios.notification import API_VERSION, PLURAL
 
 from kubernaut_runtime import Connection
 from kubernaut_testing.loopthread import LoopThread
 
-__all__ = ["AGENT", "Follower", "Step"]
+__all__ = ["AGENT", "Follower", "Step", "Watched"]
 
 AGENT = "kubernaut-demo"
 """The user agent of the demo's own requests."""
 
+_TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The objects of one kind in one namespace."""
+
+    api_version: str
+    plural: str
+    namespace: str
+
 
 @dataclass(frozen=True)
 class Step:
-    """An object entered a phase; `at` is `time.monotonic()` when that was seen here."""
+    """A row changed; `at` is `time.monotonic()` when that was seen here. `cells` are by column."""
 
     at: float
-    namespace: str
+    watched: Watched
     name: str
-    before: str
-    phase: str
+    cells: dict[str, str]
 
 
 class Follower:
-    """Watches these namespaces from entering to leaving it; a context manager."""
+    """Watches all of these from entering to leaving it; a context manager."""
 
-    def __init__(self, connection: Connection, namespaces: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, watched: Sequence[Watched]) -> None:
         self._connection = connection
-        self._namespaces = namespaces
+        self._watched = watched
         self._lock = threading.Lock()
-        self._steps: list[Step] = []
-        self._phases: dict[tuple[str, str], str] = {}
+        self._columns: dict[Watched, list[tuple[int, str]]] = {}
+        self._steps: dict[Watched, list[Step]] = {each: [] for each in watched}
+        self._rows: dict[tuple[Watched, str], dict[str, str]] = {}
 
     def __enter__(self) -> Self:
         self._thread = LoopThread("follower")
-        for namespace in self._namespaces:
-            asyncio.run_coroutine_threadsafe(self._follow(namespace), self._thread.loop)
+        for watched in self._watched:
+            asyncio.run_coroutine_threadsafe(self._follow(watched), self._thread.loop)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._thread.close()
 
-    def phase(self, namespace: str, name: str) -> str:
-        """The last phase that was seen, "" if there was none."""
+    def columns(self, watched: Watched) -> list[str]:
+        """The columns that kubectl shows, without name and age; empty until the server has told them."""
         with self._lock:
-            return self._phases.get((namespace, name), "")
+            return [title for _, title in self._columns.get(watched, [])]
 
-    def steps(self, since: int = 0) -> list[Step]:
-        """The transitions that were seen, from number `since` on."""
+    def row(self, watched: Watched, name: str) -> dict[str, str]:
+        """The last row of an object that was seen, by column; empty if there was none."""
         with self._lock:
-            return self._steps[since:]
+            return self._rows.get((watched, name), {})
 
-    async def _follow(self, namespace: str) -> None:
+    def steps(self, watched: Watched, since: int = 0) -> list[Step]:
+        """The changes that were seen, from number `since` on."""
+        with self._lock:
+            return self._steps[watched][since:]
+
+    async def _follow(self, watched: Watched) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         connector = aiohttp.TCPConnector(ssl=self._connection.ssl)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 20) as session:
             while True:
                 # A watch without a version begins with what is there; whatever ends it, the next one does so again.
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                    await self._watch(session, namespace)
+                    await self._watch(session, watched)
                 await asyncio.sleep(0.2)
 
-    async def _watch(self, session: aiohttp.ClientSession, namespace: str) -> None:
-        url = f"{self._connection.server.rstrip('/')}/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}"
-        headers = {"User-Agent": AGENT, "Accept": "application/json"}
+    async def _watch(self, session: aiohttp.ClientSession, watched: Watched) -> None:
+        where = f"apis/{watched.api_version}/namespaces/{watched.namespace}/{watched.plural}"
+        headers = {"User-Agent": AGENT, "Accept": _TABLE}
         if token := self._connection.token():
             headers["Authorization"] = f"Bearer {token}"
+        url = f"{self._connection.server.rstrip('/')}/{where}"
         async with session.get(url, params={"watch": "true"}, headers=headers) as response:
             response.raise_for_status()
             async for line in response.content:
                 event = orjson.loads(line)
                 if event["type"] in ("ADDED", "MODIFIED"):
-                    self._see(namespace, event["object"])
+                    self._see(watched, event["object"])
 
-    def _see(self, namespace: str, obj: dict[str, Any]) -> None:
-        name, phase = obj["metadata"]["name"], (obj.get("status") or {}).get("phase", "")
+    def _see(self, watched: Watched, table: dict[str, Any]) -> None:
         with self._lock:
-            before = self._phases.get((namespace, name), "")
-            if phase != before:
-                self._phases[namespace, name] = phase
-                self._steps.append(Step(time.monotonic(), namespace, name, before, phase))
+            if definitions := table.get("columnDefinitions"):  # only the first table of a watch has them
+                self._columns[watched] = [
+                    (number, column["name"])
+                    for number, column in enumerate(definitions)
+                    if number and not column["priority"] and column["name"] != "Age"
+                ]
+            for row in table["rows"]:
+                name = row["object"]["metadata"]["name"]
+                shown = {title: row["cells"][number] for number, title in self._columns[watched]}
+                cells = {title: "" if cell is None else str(cell) for title, cell in shown.items()}
+                if self._rows.get((watched, name)) != cells:
+                    self._rows[watched, name] = cells
+                    self._steps[watched].append(Step(time.monotonic(), watched, name, cells))

@@ -98,6 +98,7 @@ class Screen:
         *,
         style: Callable[[int, int], Sequence[str]] = lambda row, column: (),
         gap: int = 3,
+        indent: int = 2,
     ) -> list[str]:
         """Aligned lines; the first row is the header. `style` gives the styles of a cell by row and column."""
         columns = range(max(len(row) for row in rows))
@@ -110,7 +111,7 @@ class Screen:
                 blank = " " * (widths[column] - _width(str(cell)))
                 text = f"{blank}{cell}" if right[column] else f"{cell}{blank}"
                 cells.append(self.paint(text, *(("dim",) if number == 0 else style(number, column))))
-            lines.append("  " + (" " * gap).join(cells).rstrip())
+            lines.append(" " * indent + (" " * gap).join(cells).rstrip())
         return lines
 
 

@@ -1,5 +1,6 @@
 """The demo as a user runs it: on a control plane of its own, on an existing cluster, at a terminal, in failure."""
 
+import hashlib
 import os
 import pty
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,21 @@ from demo.clusters import crd_differences
 from kubernaut_api import load_crd
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.kubelet import isolation_available
-from kubernaut_testing.rest import AdminClient
+from kubernaut_testing.rest import RestClient
 from kubernaut_testing.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[1]
 DEMO = [sys.executable, "-m", "demo"]
-CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, "notificationrequests.kubernaut.ai")
+CRDS = [
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, f"{plural}.kubernaut.ai")
+    for plural in ("signalprocessings", "notificationrequests")
+]
+
+
+POLICY = files("kubernaut_signalprocessing").joinpath("policy/default.rego").read_text()
+LEARNT = POLICY.replace("severities := {\n", 'severities := {\n\t"page": "critical",\n')
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -43,6 +52,10 @@ def run(folder: Path, *arguments: str, command: list[str] = DEMO, **env: str) ->
         timeout=180,
         check=False,
     )
+
+
+def _sha256(text: str) -> str:
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}..."
 
 
 def squeezed(text: str) -> str:
@@ -68,59 +81,110 @@ def kubeconfig(cluster: ControlPlane, tmp_path: Path) -> Path:
     return path
 
 
-def demo_namespaces(api: AdminClient) -> list[Mapping[str, Any]]:
+def demo_namespaces(api: RestClient) -> list[Mapping[str, Any]]:
     namespaces = api.list("v1", "Namespace")
     return [each for each in namespaces if each["metadata"]["name"].startswith("kubernaut-demo-")]
 
 
-def assert_nothing_left(api: AdminClient) -> None:
+def assert_nothing_left(api: RestClient) -> None:
     # Nobody finishes a namespace's deletion here, since no controller manager runs.
     assert all("deletionTimestamp" in each["metadata"] for each in demo_namespaces(api))
-    assert api.find(*CRD) is None
+    assert [crd for crd in CRDS if api.find(*crd)] == []
+    roles = [
+        role["metadata"]["name"]
+        for kind in ("ClusterRole", "ClusterRoleBinding")
+        for role in api.list("rbac.authorization.k8s.io/v1", kind)
+    ]
+    assert [name for name in roles if name.startswith("kubernaut-demo-")] == []
 
 
-def test_the_demo_installs_the_chart_delivers_and_proves_it(tmp_path: Path) -> None:
+def test_the_demo_installs_the_charts_classifies_delivers_and_proves_it(tmp_path: Path) -> None:
     """An exported KUBECONFIG, here of a server that does not exist, changes nothing."""
     done = run(tmp_path / "demo", KUBECONFIG="/nowhere/kubeconfig")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\033" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines() if "/demo/" not in line) <= 115
     told = squeezed(done.stdout)
     isolated, _ = isolation_available()
     for line in (
-        "charts/notification, twice: atomic and sequential" if isolated else "no chart, but bare processes",
-        "atomic all-channels Pending -> Sending",
-        "atomic slack-recovers Sending -> Retrying",
-        "sequential slack-archived Sending -> PartiallySent",
-        "\n all-channels Sent 1 message 1 record 1 file",
-        "\n slack-recovers Sent refused 503, 503, then 1 message 1 record 1 file",
-        "\n slack-archived PartiallySent refused 410 1 record 1 file",
-        '\n spec.priority: Unsupported value: "Urgent": supported values: "Critical", "High", "Medium", "Low"',
-        "\n all-channels 3 0 0 6 0 0 50 %",
-        "\n slack-recovers 5 0 0 10 0 0 50 %",
-        "\n slack-archived 3 0 0 6 0 0 50 %",
-        "\n all 11 0 0 22 0 0 50 %",
+        "charts signalprocessing, notification: atomic and sequential" if isolated else "no charts, but bare processes",
+        "$ kubectl get sp -n demo-atomic --watch\n after NAME PHASE SEVERITY ENVIRONMENT PRIORITY\n",
+        " s payment-oom Pending\n",
+        " s payment-oom Enriching\n",
+        " s payment-oom Classifying\n",
+        " s payment-oom Categorizing critical Production P0\n",
+        " s payment-oom Completed critical Production P0\n",
+        " s cart-oom-ahead Completed warning Staging P2\n",
+        " s checkout-paged Completed unknown Production P3\n",
+        " s payment-in-east Failed\n",
+        "\n target Pod payment-",
+        "\n owned by ReplicaSet payment-",
+        ", Deployment payment\n",
+        "\n namespace demo-shop: environment=production team=payments tier=gold\n",
+        "\n custom labels team=payments tier=gold\n",
+        "\n environment Production, by namespace-labels\n",
+        "\n severity critical, from Sev1\n",
+        "\n priority P0, by production-critical\n",
+        "\n business payments, Gold\n",
+        "\n mode reactive: OOMKilled\n",
+        "\n cart-oom-ahead is proactive: PredictedOOMKill is mapped to OOMKilled\n",
+        "\n payment-in-east failed, and says why:\n cannot enrich a target in cluster east: ",
+        '\n + "page": "critical",\n',
+        " s checkout-again Completed critical Production P0\n",
+        f"policyHash: {_sha256(POLICY)} before, {_sha256(LEARNT)} after",
+        "\n payment-oom 5 5 14 64 % 0 0 3 6\n",
+        "\n cart-oom-ahead 5 5 14 64 % 0 0 1 6\n",
+        "\n payment-in-east 3 3 6 50 % 0 0 0 2\n",
+        "\n all 23 23 62 63 % 0 0 6 26\n",
+        "$ kubectl get notif -n demo-atomic --watch\n after NAME TYPE PRIORITY PHASE ATTEMPTS\n",
+        " s slack-recovers Escalation Critical Retrying 4\n",
+        "\n all-channels 1 message 1 record 1 file\n",
+        "\n slack-recovers refused 503, 503, then 1 message 1 record 1 file\n",
+        "\n slack-archived refused 410 1 record 1 file\n",
+        '\n spec.priority: Unsupported value: "Urgent": supported values: "Critical", "High", "Medium", "Low"\n',
+        "\n all-channels 3 3 6 50 % 0 0 5\n",
+        "\n slack-recovers 5 5 10 50 % 0 0 6\n",
+        "\n slack-archived 3 3 6 50 % 0 0 5\n",
+        "\n all 11 11 22 50 % 0 0 16\n",
         "took 1 write instead of 4: 75 % fewer",
-        "all as it must be",
-        f"--kubeconfig {tmp_path}/demo/control-plane/admin.kubeconfig get notif -n demo-atomic",
+        "every signal enriched and classified",
+        "every message delivered as often as it must be",
+        "exactly the requests of the budget",
+        f"--kubeconfig {tmp_path}/demo/control-plane/admin.kubeconfig'",
+        "\n k get sp -n demo-atomic\n",
+        "\n k get notif -n demo-atomic\n",
     ):
-        assert line in told
-    messages = (tmp_path / "demo" / "atomic" / "slack.jsonl").read_text().splitlines()
-    assert len(messages) == 5
-    assert len(list((tmp_path / "demo" / "atomic" / "delivered").iterdir())) == 3
+        assert line in told, line
+    for line in told.partition("Look around")[2].splitlines():
+        if f" {tmp_path}/demo/" in line and "alias" not in line:
+            assert Path(line.split()[-1]).exists(), line
+    delivered = tmp_path / "demo" / "atomic" / "notification"
+    assert len((delivered / "slack.jsonl").read_text().splitlines()) == 5
+    assert len(list((delivered / "delivered").iterdir())) == 3
 
 
 def test_the_demo_fails_when_something_differs_and_says_what(tmp_path: Path) -> None:
-    """Of a sample it now expects one write less than there are."""
+    """Of a notification it now expects one write less than there are, and of a signal another environment."""
     script = (
-        "import dataclasses, sys, demo.cases as cases;"
-        "first = dataclasses.replace(cases.CASES[0], writes={'atomic': 2, 'sequential': 6});"
-        "cases.CASES = (first, *cases.CASES[1:]);"
+        "import sys; from dataclasses import replace\n"
+        "from demo.chapters import Notifications, Signals\n"
+        "def change(chapter, **fields): chapter.cases = (replace(chapter.cases[0], **fields), *chapter.cases[1:])\n"
+        "change(Notifications, writes={'atomic': 2, 'sequential': 6})\n"
+        "change(Signals, shown={'Environment': 'Staging'})\n"
         "from demo.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     done = run(tmp_path / "demo", "--bare", command=[sys.executable, "-c", script])
-    assert done.returncode == 1
-    assert "all-channels, atomic: 3 PATCH, 0 GET, 0 conflicts, instead of 2 PATCH, 0 GET, 0 conflicts" in done.stdout
-    assert "all as it must be" not in done.stdout
+    assert done.returncode == 1, done.stdout + done.stderr
+    verdict = done.stdout.partition("Verdict")[2].partition("Look around")[0]
+    told = [line.strip() for line in verdict.splitlines() if line.strip()]
+    assert told == [
+        "✗ payment-oom, atomic: its environment is Production instead of Staging",
+        "✗ payment-oom, sequential: its environment is Production instead of Staging",
+        "✗ all-channels, atomic: 3 PATCH, 0 GET, 0 conflicts, 5 Events, "
+        "instead of 2 PATCH, 0 GET, 0 conflicts, 5 Events",
+        "✗ all notifications, atomic: 11 PATCH, 0 GET, 0 conflicts, 16 Events, "
+        "instead of 10 PATCH, 0 GET, 0 conflicts, 16 Events",
+    ]
 
 
 def test_an_existing_cluster_is_named_first_and_left_as_it_was(
@@ -131,10 +195,11 @@ def test_an_existing_cluster_is_named_first_and_left_as_it_was(
     told = squeezed(done.stdout)
     assert told.index(f"context lab (from {kubeconfig})") < told.index("Kubernetes v")
     assert told.index(f"server {cluster.url}") < told.index("Kubernetes v")
-    assert "was missing and is added" in told
+    for crd in CRDS:
+        assert f"{crd[-1]} was missing and is added" in told
+    assert "\n atomic 23 0 0\n sequential 62 0 0\n" in told
     assert "\n atomic 11 0 0\n sequential 22 0 0\n" in told
-    assert "(k8s_api_calls_total)" in told
-    assert "all as it must be" in told
+    assert "exactly the requests of the budget" in told
     assert len(demo_namespaces(cluster.api)) >= 2
     assert_nothing_left(cluster.api)
     assert not list((tmp_path / "demo").rglob("*.kubeconfig"))
@@ -162,17 +227,18 @@ def test_an_existing_cluster_is_cleaned_up_when_the_demo_is_ended(
 
 
 def test_a_crd_that_differs_is_told_and_not_changed(cluster: ControlPlane) -> None:
-    assert crd_differences(cluster.api) is None
-    theirs = load_crd("notificationrequests")
+    plural, crd = "notificationrequests", CRDS[1]
+    assert crd_differences(cluster.api, plural) is None
+    theirs = load_crd(plural)
     theirs["spec"]["names"]["shortNames"] = ["nr"]
     try:
         cluster.apply(theirs)
-        before = cluster.api.get(*CRD)
-        assert crd_differences(cluster.api) == ["spec.names.shortNames"]
-        assert cluster.api.get(*CRD) == before
+        before = cluster.api.get(*crd)
+        assert crd_differences(cluster.api, plural) == ["spec.names.shortNames"]
+        assert cluster.api.get(*crd) == before
     finally:
-        cluster.api.delete(*CRD)
-        eventually(lambda: cluster.api.find(*CRD) is None)
+        cluster.api.delete(*crd)
+        eventually(lambda: cluster.api.find(*crd) is None)
 
 
 def test_an_unknown_context_is_told_with_those_that_are_known(kubeconfig: Path, tmp_path: Path) -> None:
@@ -229,9 +295,9 @@ def test_at_a_terminal_the_table_is_redrawn_and_keep_stays_up_until_ctrl_c(tmp_p
     reader.join(10)
     text = "".join(shown)
     assert "\033[5A" in text  # up over five lines, to draw them again
-    assert text.count("\033[?25l") == text.count("\033[?25h") == 1
+    assert text.count("\033[?25l") == text.count("\033[?25h") == 3  # two tables of signals, one of notifications
     assert "Traceback" not in text
-    assert "get notif -n demo-atomic" in text
+    assert "k get notif -n demo-atomic" in text
 
 
 def _read(terminal: int, shown: list[str]) -> None:
