@@ -41,7 +41,7 @@ control-plane: install ## find or build the Kubernetes programs of the tests, on
 
 ##@ Use
 .PHONY: demo
-demo: install ## deliver notifications on a control plane of its own (KEEP=1 stays up, CONTEXT=name uses a cluster)
+demo: install ## every service at work on a control plane of its own (KEEP=1 stays up, CONTEXT=name uses a cluster)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context '$(CONTEXT)')
 
 ##@ Test
