@@ -41,7 +41,7 @@ def site(
     return open_site(role=role, config={"enrichment": {"maxAttempts": 1}})
 
 
-@pytest.mark.behaviour(34, 36, "W6")
+@pytest.mark.behaviour("W6")
 def test_a_missing_permission_ends_the_signal_and_says_what_to_grant(site: SignalProcessingSite, shop: Shop) -> None:
     site.create("forbidden", targetResource=shop.target("Pod", "bare"))
     eventually(lambda: site.phase("forbidden") == "Failed")

@@ -74,6 +74,7 @@ def test_a_file_that_cannot_be_used_is_refused_and_the_table_stays(
     assert len(modes) == 2
 
 
+@pytest.mark.behaviour(91)
 def test_the_environment_names_the_file(tmp_path: Path) -> None:
     assert find_mappings({}) == (Path("/etc/signalprocessing/proactive-signal-mappings.yaml"), False)
     assert find_mappings({"SIGNAL_MODE_CONFIG_PATH": "/x"}) == (Path("/x"), True)
