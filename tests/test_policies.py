@@ -1,11 +1,11 @@
 """Every policy that the repository ships or shows gives the same answers in both engines and in OPA itself."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from against_opa import compare, rules_of, signals
+from against_opa import Engine, compare, engines, rules_of, signals
 from tests.rego_files import COOKBOOK, DEFAULT, ROOT, Found, policies, policies_in
 
 from kubernaut_policy.engines import ENGINES
@@ -28,6 +28,12 @@ def to_compare() -> Iterable[Found]:
 COMPARED = list(to_compare())
 
 
+@pytest.fixture(scope="module")
+def engine_of() -> Iterator[Callable[[str], Engine]]:
+    with engines() as get:
+        yield get
+
+
 def test_the_default_policy_is_found_and_opa_takes_it() -> None:
     assert str(DEFAULT.relative_to(ROOT)) in [found.where for found in COMPARED]
     assert opa.check(DEFAULT) == ""
@@ -35,8 +41,10 @@ def test_the_default_policy_is_found_and_opa_takes_it() -> None:
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 @pytest.mark.parametrize("found", COMPARED, ids=lambda found: found.where)
-async def test_a_policy_gives_the_same_answers_everywhere(found: Found, engine: str) -> None:
-    compared = await compare(found.text, rules_of(found.text), signals(found.text, INPUTS), engine=engine)
+def test_a_policy_gives_the_same_answers_everywhere(
+    found: Found, engine: str, engine_of: Callable[[str], Engine]
+) -> None:
+    compared = compare(engine_of(engine), found.text, rules_of(found.text), signals(found.text, INPUTS))
     assert not compared.wrong, str(compared)
 
 
@@ -70,8 +78,8 @@ def test_a_policy_is_found_wherever_it_stands(name: str, text: str, count: int, 
     assert len(list(policies_in(path, name))) == count
 
 
-async def test_another_answer_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_answer_would_be_seen(monkeypatch: pytest.MonkeyPatch, engine_of: Callable[[str], Engine]) -> None:
     monkeypatch.setattr(opa, "answers", lambda *_: [{"severity": "high"}])
     text = 'package signalprocessing\n\nseverity := "low"\n'
-    compared = await compare(text, ["severity"], [{}], engine="regorus")
+    compared = compare(engine_of("regorus"), text, ["severity"], [{}])
     assert [name for name, *_ in compared.wrong] == ["severity", "signalprocessing"]

@@ -1,26 +1,24 @@
 """Every recipe, example and command of the policy cookbook does what the page says, in both engines and in OPA."""
 
-import asyncio
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from against_opa import compare, rules_of, signals
+from against_opa import Engine, compare, engines, rules_of, signals
 from tests.rego_files import COOKBOOK, DEFAULT, blocks
 
 from kubernaut_api import KubernetesContext, SignalProcessing
-from kubernaut_policy import Policy, PolicyEvaluator
+from kubernaut_policy import Policy, Results
 from kubernaut_policy.engines import ENGINES
 from kubernaut_signalprocessing.classification.document import input_document
-from kubernaut_signalprocessing.classification.policy import Classification, Classifier, RuleFailure
+from kubernaut_signalprocessing.classification.policy import QUERIES, Classification, Classifier, RuleFailure
 from kubernaut_signalprocessing.classification.signal_mode import SignalModes
 from kubernaut_testing import binaries
 
@@ -43,6 +41,7 @@ RECIPES = [
     )
 ]
 ENGINE_NAMES = sorted(ENGINES)
+EngineOf = Callable[[str], Engine]
 
 
 def sections(policy: str) -> dict[str, str]:
@@ -74,10 +73,25 @@ def signal_processing(document: Mapping[str, Any]) -> SignalProcessing:
     )
 
 
-@asynccontextmanager
-async def classifier(text: str, engine: str) -> AsyncIterator[Classifier]:
-    async with PolicyEvaluator(Policy(text), engine=engine, spares=0) as evaluator:
-        yield Classifier(evaluator, SignalModes())
+@pytest.fixture(scope="module")
+def engine_of() -> Iterator[EngineOf]:
+    with engines() as get:
+        yield get
+
+
+class Evaluator:
+    """An engine with a policy, as the classifier asks it."""
+
+    def __init__(self, engine: Engine, text: str) -> None:
+        self._engine, self._policy = engine, Policy(text)
+        engine.load(self._policy, QUERIES)
+
+    async def evaluate(self, queries: Mapping[str, str], document: Any, /) -> Results:
+        return Results(self._policy.hash, self._engine.evaluate(queries, document))
+
+
+def classifier(text: str, engine: Engine) -> Classifier:
+    return Classifier(Evaluator(engine, text), SignalModes())
 
 
 def test_every_recipe_promises_something_and_replaces_a_section() -> None:
@@ -88,20 +102,20 @@ def test_every_recipe_promises_something_and_replaces_a_section() -> None:
 
 @pytest.mark.parametrize("engine", ENGINE_NAMES)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
-async def test_a_recipe_gives_what_opa_gives(recipe: Recipe, engine: str) -> None:
+def test_a_recipe_gives_what_opa_gives(recipe: Recipe, engine: str, engine_of: EngineOf) -> None:
     text = whole(recipe)
-    compared = await compare(text, rules_of(text), signals(text, INPUTS), engine=engine)
+    compared = compare(engine_of(engine), text, rules_of(text), signals(text, INPUTS))
     assert not compared.wrong, str(compared)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
-async def test_no_signal_fails_by_a_recipe(recipe: Recipe) -> None:
+async def test_no_signal_fails_by_a_recipe(recipe: Recipe, engine_of: EngineOf) -> None:
     text = whole(recipe)
-    async with classifier(text, "regopy") as asked:
-        for document in signals(text, INPUTS):
-            sp = signal_processing(document)
-            assert input_document(sp.spec.signal, sp.status.kubernetes_context) == document
-            assert isinstance(await asked.classify(sp, NOW), Classification)
+    asked = classifier(text, engine_of("regopy"))
+    for document in signals(text, INPUTS):
+        sp = signal_processing(document)
+        assert input_document(sp.spec.signal, sp.status.kubernetes_context) == document
+        assert isinstance(await asked.classify(sp, NOW), Classification)
 
 
 # What stands beneath a recipe ------------------------------------------------------------------------------
@@ -153,14 +167,16 @@ async def said(asked: Classifier, document: Mapping[str, Any]) -> dict[str, str]
 
 @pytest.mark.parametrize("engine", ENGINE_NAMES)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
-async def test_a_recipe_gives_what_the_page_says(recipe: Recipe, engine: str) -> None:
-    async with classifier(whole(recipe), engine) as asked:
-        for what, promised in recipe.promises:
-            answer = await said(asked, document_of(what))
-            for name, value in re.findall(r"([a-z ]+?) `([^`]*)`(?:, |$)", promised):
-                if name == "custom labels":
-                    name, _, value = f"{name} {value}".partition("=")
-                assert answer[name] == value, what
+async def test_a_recipe_gives_what_the_page_says(recipe: Recipe, engine: str, engine_of: EngineOf) -> None:
+    asked = classifier(whole(recipe), engine_of(engine))
+    for what, promised in recipe.promises:
+        answer = await said(asked, document_of(what))
+        expected = re.findall(r"([a-z ]+?) `([^`]*)`(?:, |$)", promised)
+        assert expected
+        for name, value in expected:
+            if name == "custom labels":
+                name, _, value = f"{name} {value}".partition("=")
+            assert answer[name] == value, what
 
 
 # The input, the rules, failures ------------------------------------------------------------------------------
@@ -201,12 +217,12 @@ WHOLE = {
         re.MULTILINE,
     ),
 )
-async def test_a_rule_that_fails_is_told_as_the_page_says(cell: str, error: str) -> None:
+async def test_a_rule_that_fails_is_told_as_the_page_says(cell: str, error: str, engine_of: EngineOf) -> None:
     (code,) = re.findall(r"`(.+)`", cell)
     rule = code.split()[0]
     rules = WHOLE | {rule: "" if cell.startswith("no rule") else code}
-    async with classifier("package signalprocessing\n\n" + "\n\n".join(rules.values()), "regopy") as asked:
-        failure = await asked.classify(signal_processing(document_of("")), NOW)
+    asked = classifier("package signalprocessing\n\n" + "\n\n".join(rules.values()), engine_of("regopy"))
+    failure = await asked.classify(signal_processing(document_of("")), NOW)
     assert isinstance(failure, RuleFailure)
     assert failure.text == error
 
@@ -255,11 +271,7 @@ def test_the_test_of_the_page_can_fail(desk: Path) -> None:
     assert "FAIL: 1/2" in failed.stdout
 
 
-def test_a_test_package_is_no_policy() -> None:
+async def test_a_test_package_is_no_policy(engine_of: EngineOf) -> None:
     (tests,) = [block for block in blocks(PAGE) if block.startswith("package signalprocessing_test")]
-
-    async def classified() -> object:
-        async with classifier(tests, "regopy") as asked:
-            return await asked.classify(signal_processing(document_of("")), NOW)
-
-    assert isinstance(asyncio.run(classified()), RuleFailure)
+    asked = classifier(tests, engine_of("regopy"))
+    assert isinstance(await asked.classify(signal_processing(document_of("")), NOW), RuleFailure)

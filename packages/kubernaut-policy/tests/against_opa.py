@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import zip_longest
@@ -20,7 +24,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from kubernaut_policy import Answer, Failure, Policy, PolicyEvaluator, Undefined, Value, syntax
+from kubernaut_policy import Answer, Failure, Policy, PolicyCompileError, Problem, Undefined, Value, messages, syntax
 from kubernaut_testing import opa
 
 # Inputs -----------------------------------------------------------------------------------------------------
@@ -144,6 +148,74 @@ class _Signals:
         return "".join(self._random.choices("aB c日/.,-", k=self._random.randint(0, 6)))
 
 
+# Engines ------------------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """One worker process, asked synchronously; a new one when it died."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loaded = ""
+        self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-P", "-m", "kubernaut_policy.worker", self._name, str(256 << 20)]
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
+        with ours:
+            self._stream = ours.makefile("rwb")
+        assert json.loads(self._stream.readline())["ready"] == self._name
+
+    def _ask(self, message: dict[str, Any], more: bytes = b"") -> dict[str, Any]:
+        self._stream.write(messages.line({**message, "alarm": 30.0}) + more)
+        self._stream.flush()
+        answer = self._stream.readline()
+        if not answer:
+            status = self._process.wait()
+            self._start()
+            self._loaded = ""
+            raise AssertionError(f"the worker died: {status}")
+        decoded: dict[str, Any] = json.loads(answer)
+        return decoded
+
+    def load(self, policy: Policy, queries: Sequence[str] = ()) -> None:
+        """Compile; raises PolicyCompileError."""
+        load = {"do": "load", "hash": policy.hash, "source": policy.source, "text": policy.text}
+        answer = self._ask({**load, "queries": list(queries)})
+        if "problems" in answer:
+            raise PolicyCompileError(policy.source, [Problem(*problem) for problem in answer["problems"]])
+        assert answer == {"ok": True}
+        self._loaded = policy.hash
+
+    def evaluate(self, queries: Mapping[str, str], document: Any) -> dict[str, Answer]:
+        """Ask the policy that was loaded last."""
+        message = {"do": "evaluate", "hash": self._loaded, "queries": dict(queries)}
+        answers = self._ask(message, messages.document(document))["answers"]
+        return {name: messages.answer_from_wire(wire) for name, wire in answers.items()}
+
+    def close(self) -> None:
+        """End it."""
+        self._stream.close()
+        assert self._process.wait(10) == 0, "a worker ends well when its pipe ends"
+
+
+@contextmanager
+def engines() -> Iterator[Callable[[str], Engine]]:
+    """The engine of a name, one process each."""
+    running: dict[str, Engine] = {}
+
+    def get(name: str) -> Engine:
+        if name not in running:
+            running[name] = Engine(name)
+        return running[name]
+
+    yield get
+    for one in running.values():
+        one.close()
+
+
 # Comparing --------------------------------------------------------------------------------------------------
 
 
@@ -201,8 +273,8 @@ def _by_opa(text: str, rules: tuple[str, ...], inputs: str) -> list[Any]:
         return list(opa.answers(path, package_of(text), rules, json.loads(inputs)))
 
 
-async def compare(
-    text: str, rules: Sequence[str], inputs: Sequence[Any], *, engine: str, may_fail: bool = False
+def compare(
+    engine: Engine, text: str, rules: Sequence[str], inputs: Sequence[Any], *, may_fail: bool = False
 ) -> Compared:
     """Ask an engine and OPA for the rules of a policy over each input. `may_fail`: a `Failure` is counted, not wrong.
 
@@ -215,17 +287,17 @@ async def compare(
         queries[package] = f"data.{package}"
         wanted = [{**values, package: values} for values in wanted]
     compared = Compared()
-    async with PolicyEvaluator(Policy(text), engine=engine, spares=0, queries=[*queries.values()]) as evaluator:
-        for document, values in zip(inputs, wanted, strict=True):
-            results = await evaluator.evaluate(queries, document)
-            for name in queries:
-                match results[name]:
-                    case Failure() if may_fail:
-                        compared.failed += 1
-                    case Value(value) if name in values and same(value, values[name]):
-                        compared.equal += 1
-                    case Undefined() if name not in values:
-                        compared.equal += 1
-                    case answer:
-                        compared.wrong.append((name, document, answer, values.get(name, "undefined")))
+    engine.load(Policy(text), [*queries.values()])
+    for document, values in zip(inputs, wanted, strict=True):
+        answers = engine.evaluate(queries, document)
+        for name in queries:
+            match answers[name]:
+                case Failure() if may_fail:
+                    compared.failed += 1
+                case Value(value) if name in values and same(value, values[name]):
+                    compared.equal += 1
+                case Undefined() if name not in values:
+                    compared.equal += 1
+                case answer:
+                    compared.wrong.append((name, document, answer, values.get(name, "undefined")))
     return compared

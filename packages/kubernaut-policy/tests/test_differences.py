@@ -134,6 +134,7 @@ def test_a_rule_with_two_values_is_a_failure(name: str, engine_of: EngineOf) -> 
         ("regorus", "input", 2**70 + 1, 2.0**70),
         ("regopy", "input", 123456789.12345679, 123456789.1234568),
         ("regopy", "json.marshal(input)", "a\u2028", '"a\u2028"'),
+        ("regopy", "{item | some item in input}", ["\x00", "A"], ["A", "\x00"]),
         ("regopy", "input.text > 1", {"text": "a"}, False),
         ("regopy", "floor(input)", -0.5, -1),
         ("regorus", "floor(input)", -0.5, -1),
@@ -144,6 +145,17 @@ def test_known_silent_differences(
 ) -> None:
     assert ask(name, expression, document) == Value(answer)
     assert by_opa(tmp_path, expression, document) != Value(answer), "OPA agrees by now: no difference any more"
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_what_cannot_hold_by_its_types_is_taken_and_does_not_hold(
+    name: str, tmp_path: Path, engine_of: EngineOf
+) -> None:
+    text = 'package t\n\nx if "a" == 1\n'
+    (tmp_path / "t.rego").write_text(text)
+    assert "rego_type_error" in opa.check(tmp_path / "t.rego")
+    engine_of(name).load(Policy(text))
+    assert engine_of(name).evaluate({"x": "data.t.x"}, {}) == {"x": Undefined()}
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from against_opa import compare
+from against_opa import Engine, compare
 
 from kubernaut_policy import Policy, PolicyCompileError
 from kubernaut_policy.engines import ENGINES
 from kubernaut_policy.negation import as_opa
+
+EngineOf = Callable[[str], Engine]
 
 HEAD = """package t
 
@@ -91,8 +93,8 @@ MIXED = "not input.x > 1"  # regopy compares a text with a number in another way
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-async def test_not_over_what_is_undefined_is_read_as_opa_does(engine: str) -> None:
-    compared = await compare(TEXT, RULES, DOCUMENTS, engine=engine, may_fail=engine == "regorus")
+def test_not_over_what_is_undefined_is_read_as_opa_does(engine: str, engine_of: EngineOf) -> None:
+    compared = compare(engine_of(engine), TEXT, RULES, DOCUMENTS, may_fail=engine == "regorus")
     expressions = dict(zip(RULES, EXPRESSIONS, strict=True))
     wrong = [(expressions[rule], *rest) for rule, *rest in compared.wrong]
     assert [entry for entry in wrong if entry[0] != MIXED] == []
@@ -137,7 +139,7 @@ def test_no_line_moves() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
-def test_a_mistake_is_told_with_the_column_that_its_author_sees(name: str, engine_of: Callable[[str], Any]) -> None:
+def test_a_mistake_is_told_with_the_column_that_its_author_sees(name: str, engine_of: EngineOf) -> None:
     text = 'package t\n\nx if { not startswith(input.a, "b"); y := := 1 }\n'
     with pytest.raises(PolicyCompileError) as refused:
         engine_of(name).load(Policy(text))

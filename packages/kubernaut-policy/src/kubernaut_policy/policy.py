@@ -53,7 +53,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Value:
-    """The query has a value. Sets come as sorted lists, object keys as strings."""
+    """The query has a value. Sets come as lists in the order of their values, object keys as strings."""
 
     value: JsonValue
 
