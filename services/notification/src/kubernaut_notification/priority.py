@@ -30,6 +30,6 @@ def urgency(priority: str) -> Priority:
 def urgency_of(stored: Object) -> Priority:
     """Return the urgency of a stored NotificationRequest, whatever it looks like; raises nothing."""
     status, spec = stored.get("status"), stored.get("spec")
-    if isinstance(status, Mapping) and status.get("phase") in TERMINAL:
+    if isinstance(status, Mapping) and str(status.get("phase")) in TERMINAL:
         return Priority.LOW
     return urgency(str(spec.get("priority"))) if isinstance(spec, Mapping) else Priority.MEDIUM

@@ -47,6 +47,15 @@ async def test_after_a_restart_what_is_unfinished_and_urgent_goes_before_what_ha
     ]
 
 
-@pytest.mark.parametrize("broken", [{}, {"spec": None}, {"spec": {}, "status": None}, {"spec": {"priority": 7}}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"spec": None},
+        {"spec": {}, "status": None},
+        {"spec": {"priority": 7}},
+        {"spec": {}, "status": {"phase": []}},
+    ],
+)
 def test_an_object_of_whatever_form_has_an_urgency(broken: dict[str, Any]) -> None:
     assert urgency_of(broken) == urgency_of(stored("Medium"))

@@ -19,6 +19,7 @@ from .config import DEFAULT_CONFIG_PATH, FLEET_UNSUPPORTED, SignalProcessingConf
 from .enrichment import add_enricher
 from .metrics import SignalProcessingMetrics
 from .phases import PHASES
+from .priority import urgency_of
 from .reconciler import SignalProcessingReconciler
 from .reporting import Reporter
 from .status import StatusWriter
@@ -55,6 +56,7 @@ async def setup(runtime: Runtime[SignalProcessingConfig]) -> None:
             config,
             random=random.random,
         ),
+        priority=urgency_of,
     )
 
 
