@@ -1,0 +1,126 @@
+"""A policy that does not end, and policy workers that are killed or stand still while the operator runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scenarios.faults import FULL
+from scenarios.faults.verdicts import all_ended, assert_cost, assert_done_once
+from scenarios.signalprocessing import CONTRACT, SignalProcessingSite
+
+from kubernaut_testing.invariants import assert_invariants, assert_survived
+from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+MakeSite = Callable[..., SignalProcessingSite]
+ENDLESS = """
+endless contains 1 if {
+	some a in numbers.range(1, 30000)
+	some b in numbers.range(1, 30000)
+	a * b < 0
+}
+
+severity := "critical" if {
+	input.signal.severity == "Endless"
+	count(endless) == 0
+}
+"""
+
+
+def workers(site: SignalProcessingSite) -> set[int]:
+    """The policy's processes: the operator's children."""
+    pid = site.deployment.process.pid
+    found = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return {int(child) for child in found.split() if b"kubernaut_policy" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def busy(pids: set[int]) -> int:
+    """The one that has computed for half a second more than the others; 0 if none has."""
+    ticks = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) for pid in pids}
+    first = max(pids, key=lambda pid: ticks[pid])
+    return first if ticks[first] - min(ticks.values()) > os.sysconf("SC_CLK_TCK") / 2 else 0
+
+
+def failures(site: SignalProcessingSite, name: str) -> int:
+    return int((site.status(name).get("failureInfo") or {}).get("consecutiveFailures", 0))
+
+
+@pytest.mark.parametrize("to_the_end", [False, pytest.param(True, marks=FULL, id="to-the-end-full")])
+def test_a_policy_that_hangs_or_dies_for_one_signal_is_told_waits_and_holds_up_no_other(
+    to_the_end: bool, make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    """The worker is ended at the deadline of an evaluation; one that is killed in the middle of it is replaced."""
+    site = make_site()
+    shipped = (site.policies / "policy.rego").read_text()
+    site.write_policy(shipped + ENDLESS)
+    eventually(lambda: site.deployment.metric("config_reload_total", result="ok") == 1)
+    bad = {"killed": "died", "endless": "no answer within 5 s"}
+    for name, said in bad.items():
+        before = workers(site)
+        assert len(before) == 2
+        site.create(name, severity="Endless")
+        eventually(lambda name=name: site.phase(name) == "Classifying")
+        if name == "killed":
+            eventually(lambda before=before: busy(before), message="an evaluation under way")
+            os.kill(busy(before), signal.SIGKILL)
+        free = [f"free-of-{name}-{number}" for number in range(3)]
+        for one in free:
+            site.create(one)
+        eventually(lambda name=name: failures(site, name) == 1, message=f"{name} told")
+        assert said in site.status(name)["failureInfo"]["error"]
+        eventually(lambda free=free: all_ended(site, free), message="what others wait for")
+        assert_cost(site, ledger, *free)
+        assert_done_once(site, ledger, *free)
+        eventually(lambda name=name: site.events(name, "PolicyEvaluationFailed"))
+        eventually(lambda before=before: len(workers(site)) == 2 and workers(site) != before, message="a new worker")
+    assert site.deployment.probe("/readyz")[0] == 200
+    site.write_policy(shipped.replace('"sev1": "critical",', '"sev1": "critical",\n\t"endless": "critical",'))
+    for name in bad:
+        assert site.phase(name) == "Classifying"
+        if to_the_end:
+            eventually(lambda name=name: site.ended(name), timeout=45)
+            assert_done_once(site, ledger, name)
+            assert site.status(name)["failureInfo"].get("consecutiveFailures", 0) == 0
+        assert_invariants(ledger, site.ref(name), CONTRACT)
+    assert_survived(site.deployment.process)
+
+
+def test_workers_that_are_killed_while_nobody_asks_them_cost_no_signal_anything(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    site = make_site()
+    dead = workers(site)
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    names = [f"n-{number}" for number in range(3)]
+    for name in names:
+        site.create(name)
+    eventually(lambda: all_ended(site, names))
+    assert_cost(site, ledger, *names)
+    assert_done_once(site, ledger, *names)
+    eventually(lambda: len(workers(site)) == 2 and not workers(site) & dead)
+    assert_survived(site.deployment.process)
+
+
+@pytest.mark.faults_full
+def test_a_worker_that_stands_still_is_replaced_and_its_signal_is_classified_later(
+    make_site: MakeSite, ledger: RequestLedger
+) -> None:
+    """SIGSTOP for both: the first evaluation after it, of the custom labels, and the second miss their deadline."""
+    site = make_site()
+    for pid in workers(site):
+        os.kill(pid, signal.SIGSTOP)
+    site.create("one")
+    eventually(lambda: failures(site, "one") == 1, timeout=15)
+    site.create("free")
+    eventually(lambda: site.ended("free"))
+    assert_done_once(site, ledger, "free")
+    eventually(lambda: site.ended("one"), timeout=45)
+    assert_done_once(site, ledger, "one")
+    assert_survived(site.deployment.process)
