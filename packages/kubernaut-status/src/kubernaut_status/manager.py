@@ -273,8 +273,12 @@ class StatusManager:
 
     def _sent(self, update: _Update[T], change: _Change, stored: Object) -> dict[str, Any] | None:
         """The status as it should be stored; None if what was stored is news for the process."""
-        echo = not update.news and same(update.status(stored), change.after)
-        return status_of(stored) if echo else None
+        if update.news:
+            return None
+        status = status_of(stored)
+        # Mostly it is stored as sent; else the server may have added what the caller's form does not know.
+        echo = same(status, change.after) or same(update.status(stored), change.after)
+        return status if echo else None
 
     def _change(self, update: _Update[T], base: Object, mutations: Sequence[Mutation[T]]) -> _Change:
         changed = update.view.of(base)
