@@ -74,6 +74,10 @@ test-charts: control-plane ## the charts: rendered, checked, installed into a cl
 test-e2e-notification: control-plane ## the Notification operator as a process, end to end
 	$(BIN)/python -m pytest -m "e2e and not faults_full" services/notification
 
+.PHONY: test-e2e-signalprocessing
+test-e2e-signalprocessing: control-plane ## the SignalProcessing operator as a process, end to end
+	$(BIN)/python -m pytest -m "e2e and not faults_full" services/signalprocessing
+
 .PHONY: behaviours-notification behaviours-signalprocessing
 behaviours-notification: install ## which tests show which behaviour of the Notification service's catalogue
 	$(BIN)/python tests/behaviours.py services/notification --list
