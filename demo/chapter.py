@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import yaml
 
@@ -20,10 +20,10 @@ from demo.cases import MODES, Case
 from demo.following import Follower, Watched
 from demo.ground import DemoError, Ground
 from demo.screen import Screen
-from kubernaut_testing.invariants import Contract
 from kubernaut_testing.rest import ApiError
+from kubernaut_testing.site import OperatorSite
 
-__all__ = ["SAMPLES", "Chapter", "Show", "Site"]
+__all__ = ["SAMPLES", "Chapter", "Show"]
 
 SAMPLES = Path(__file__).with_name("samples")
 """The folder of the sample manifests: `<service>/<case>.yaml`."""
@@ -35,43 +35,25 @@ Show = Callable[[Sequence[Case]], None]
 """Applies cases in both modes and shows how they change, until all have ended."""
 
 
-class Site(Protocol):
-    """An operator in a namespace of its own. `deployment.process` is it, whether bare or installed."""
-
-    namespace: str
-    deployment: Any
-
-    def ref(self, name: str) -> str:
-        """How the ledger calls an object."""
-
-    def status(self, name: str) -> dict[str, Any]:
-        """The status of an object."""
-
-
-S = TypeVar("S", bound=Site)
+S = TypeVar("S", bound=OperatorSite)
 
 
 class Chapter(ABC, Generic[S]):
     """One service's part.
 
-    Class attributes that a chapter gives: `service` (its name, which is that of chart and samples' folder), `program`,
-    `api_version`, `kind` and `plural` of its objects, `short` as kubectl knows them, `noun` as people do, `title` and
-    `note` of its headline, `cases`, `contract`, `terminal` phases, `images` for the local kubelet, and what of the
-    verdict is its own as `proved`.
+    Class attributes that a chapter gives: `service` (its name, also that of the chart and of the samples' folder),
+    `operator` (the class of its sites), `noun` for its objects and `short` as kubectl knows them, `title` and `note` of
+    its headline, `cases`, `images` for the local kubelet beside that of the chart, and its line of the verdict as
+    `proved`. Operators of one namespace need ServiceAccounts of different names.
     """
 
     service: ClassVar[str]
-    program: ClassVar[str]
-    api_version: ClassVar[str]
-    kind: ClassVar[str]
-    plural: ClassVar[str]
-    short: ClassVar[str]
+    operator: ClassVar[type[OperatorSite]]
     noun: ClassVar[str]
+    short: ClassVar[str]
     title: ClassVar[str]
     note: ClassVar[str] = ""
     proved: ClassVar[str]
-    terminal: ClassVar[frozenset[str]]
-    contract: ClassVar[Contract]
     cases: ClassVar[Sequence[Case]]
     images: ClassVar[Mapping[str, Sequence[str]]] = {}
 
@@ -145,7 +127,7 @@ class Chapter(ABC, Generic[S]):
 
     def watched(self, mode: str) -> Watched:
         """The chapter's objects in this mode."""
-        return Watched(self.api_version, self.plural, self.ground.namespace(mode))
+        return Watched(self.operator.api_version, self.operator.plural, self.ground.namespace(mode))
 
     def row(self, case: Case, mode: str) -> dict[str, str]:
         """What kubectl showed of the case last, by column."""
@@ -180,7 +162,7 @@ class Chapter(ABC, Generic[S]):
 
     def _ended(self, cases: Sequence[Case]) -> bool:
         return all(
-            self.phase(case, mode) in self.terminal
+            self.phase(case, mode) in self.operator.terminal
             for case in cases
             for mode in MODES
             if (case.name, mode) not in self.rejections

@@ -50,13 +50,15 @@ class Evidence:
 
     @property
     def _agent(self) -> str:
-        return f"{self.chapter.program}/"
+        return f"{self.chapter.operator.program}/"
 
     def requests(self, case: Case, mode: str) -> Requests:
         """What the operator asked for one object, by the audit log."""
         assert self.ledger is not None
         counted = Counter[str]()
-        for entry in self.ledger.requests(self.chapter.sites[mode].ref(case.name), user_agent=self.chapter.program):
+        for entry in self.ledger.requests(
+            self.chapter.sites[mode].ref(case.name), user_agent=self.chapter.operator.program
+        ):
             counted["conflicts" if entry.code == 409 else _kind(entry.action)] += 1
         return Requests(**counted, reads=self.chapter.reads(case, mode), events=self._events(case, mode))
 
@@ -65,7 +67,9 @@ class Evidence:
         if self.ledger is not None:
             return sum((self.requests(case, mode) for case in self.accepted), Requests())
         counted = Counter[str]()
-        samples = self.chapter.sites[mode].deployment.samples("k8s_api_calls_total", resource=self.chapter.plural)
+        samples = self.chapter.sites[mode].deployment.samples(
+            "k8s_api_calls_total", resource=self.chapter.operator.plural
+        )
         for labels, value in samples:
             action = labels["verb"] + (f"/{labels['subresource']}" if labels["subresource"] else "")
             if action not in ("list", "watch"):
@@ -80,9 +84,9 @@ class Evidence:
     def beside(self, mode: str) -> dict[str, int]:
         """The operator's requests that are for none of the samples, by what they are for."""
         assert self.ledger is not None
-        chapter, site = self.chapter, self.chapter.sites[mode]
+        operator, site = self.chapter.operator, self.chapter.sites[mode]
         entries = self.ledger.entries(
-            user_agent=chapter.program,
+            user_agent=operator.program,
             where=lambda entry: entry.user.startswith(f"system:serviceaccount:{site.namespace}:"),
         )
         counted = Counter[str]()
@@ -92,7 +96,7 @@ class Evidence:
             elif entry.resource == "leases":
                 counted["lease"] += 1
             elif (
-                entry.resource and entry.resource != "events" and not (entry.resource == chapter.plural and entry.name)
+                entry.resource and entry.resource != "events" and not (entry.resource == operator.plural and entry.name)
             ):
                 counted[f"{entry.verb} {entry.resource}"] += 1
         reads = self.total(mode).reads
@@ -134,7 +138,7 @@ class Evidence:
             yield f"{asked}, instead of {budget}"
         if mode == MODES[0]:
             try:
-                assert_invariants(self.ledger, site.ref(case.name), chapter.contract)
+                assert_invariants(self.ledger, site.ref(case.name), chapter.operator.contract)
             except AssertionError as error:
                 yield f"an invariant is broken: {error}"
 

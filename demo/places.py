@@ -55,13 +55,13 @@ def on_own_control_plane(screen: Screen, folder: Path, *, keep: bool, bare: bool
                 with screen.step("node") as done:
                     images: dict[str, Image | Sequence[str]] = {}
                     for chapter in CHAPTERS:
-                        images.update(chapter.images)
+                        images.update({f"kubernaut-{chapter.service}": [chapter.operator.program], **chapter.images})
                     kubelet = stack.enter_context(LocalKubelet(plane, images, folder=folder / "pods"))
                     done("a local kubelet, whose containers are isolated processes")
             else:
                 with screen.step("CRDs") as done:
                     for chapter in CHAPTERS:
-                        plane.apply(load_crd(chapter.plural))
+                        plane.apply(load_crd(chapter.operator.plural))
                     done(f"of {_services()}; no charts, but bare processes: {reason}")
             ground = Ground(plane, connection_to(plane), folder, "demo-", ledger=plane.ledger(), kubelet=kubelet)
             chapters = stack.enter_context(_running(screen, ground))
@@ -82,14 +82,14 @@ def on_existing_cluster(screen: Screen, folder: Path, name: str, *, keep: bool) 
     screen.say(f"  context   {context.name}  (from {context.files})")
     screen.say(f"  server    {context.server}")
     screen.say()
-    cluster = ExistingCluster(context, folder, [chapter.plural for chapter in CHAPTERS])
+    cluster = ExistingCluster(context, folder, [chapter.operator.plural for chapter in CHAPTERS])
     try:
         with screen.step("cluster") as done:
             cluster.start()
             done(f"Kubernetes {cluster.version}")
         for chapter in CHAPTERS:
             with screen.step("CRD") as done:
-                done(cluster.add_crd(chapter.plural))
+                done(cluster.add_crd(chapter.operator.plural))
         ground = Ground(cluster, cluster.connection, folder, f"kubernaut-demo-{uuid.uuid4().hex[:6]}-")
         with screen.step("namespaces") as done:
             done(" and ".join(ground.namespace(mode) for mode in MODES))
@@ -136,6 +136,7 @@ def _running(screen: Screen, ground: Ground) -> Iterator[Chapters]:
         with screen.step("helm install" if ground.kubelet else "operators") as done:
             for chapter in chapters:
                 chapter.make_sites(stack)
+            _check_accounts(chapters)
             watched = [chapter.watched(mode) for chapter in chapters for mode in MODES]
             follower = stack.enter_context(Follower(ground.connection, watched))
             for chapter in chapters:
@@ -146,6 +147,13 @@ def _running(screen: Screen, ground: Ground) -> Iterator[Chapters]:
             else:
                 done(f"{_services()}: atomic and sequential, processes with least RBAC")
         yield chapters
+
+
+def _check_accounts(chapters: Chapters) -> None:
+    """Two bare operators of one namespace with one ServiceAccount would have the permissions of the later one."""
+    accounts = [site.account for chapter in chapters for site in [chapter.sites[MODES[0]]]]
+    if len(set(accounts)) < len(accounts):
+        raise DemoError(f"cannot tell the operators apart: two of them use one ServiceAccount ({', '.join(accounts)})")
 
 
 def _say_of_modes(screen: Screen) -> None:

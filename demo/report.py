@@ -100,8 +100,14 @@ def print_requests(screen: Screen, evidence: Evidence) -> None:
     for line in screen.table(rows, style=lambda row, column: ("bold",) if row == len(rows) - 1 else ()):
         screen.say(line)
     screen.say()
+    of_others = ", reads on its target and that one's owners" if read else ""
     beside = ", ".join(f"{number} {kind}" for kind, number in evidence.beside(MODES[0]).items())
-    for text in [*chapter.notes(), f"Beside these, the atomic operator has asked for: {beside}."]:
+    notes = [
+        *chapter.notes(),
+        f"PATCH, GET and 409 are on the {chapter.noun} itself{of_others}. Beside these, the atomic operator has asked "
+        f"for: {beside}.",
+    ]
+    for text in notes:
         for part in paragraph(text):
             screen.say(part)
 

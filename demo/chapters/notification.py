@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.installed import InstalledSite
-from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, TERMINAL, NotificationSite
+from scenarios.notification import NotificationSite
 
 from demo.cases import MODES, Case
 from demo.chapter import Chapter, Show
@@ -59,11 +59,9 @@ class Deliveries:
 class Notifications(Chapter[NotificationSite]):
     """The chapter of the Notification service."""
 
-    service, program, noun, short = "notification", PROGRAM, "notification", "notif"
-    api_version, kind, plural, terminal, contract = API_VERSION, KIND, PLURAL, TERMINAL, CONTRACT
+    service, operator, noun, short = "notification", NotificationSite, "notification", "notif"
     title, note = "Notifications", "delivered by Notification to Slack, console and file"
     proved = "every message delivered as often as it must be, and no more"
-    images = {"kubernaut-notification": [PROGRAM]}  # noqa: RUF012 - never changed
     cases = (
         Notice("all-channels", "Sent", {"atomic": 3, "sequential": 6}, events=5, slack=(200,)),
         Notice("slack-recovers", "Sent", {"atomic": 5, "sequential": 10}, events=6, slack=(503, 503, 200)),

@@ -2,8 +2,8 @@
 
 Between the first signals and the last one the policy learns a word, where it is mounted; the operators go on running.
 
-In sequential mode, each fact that a pass finds is a status write of its own: 2, 1, 3, 5 and 3 of them from creation to
-Completed, where atomic mode writes once each.
+What each may cost is read from the table in the service's README. In sequential mode, each fact that a pass finds is a
+status write of its own: 2, 1, 3, 5 and 3 of them from creation to Completed, where atomic mode writes once each.
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scenarios.budgets import read_budgets
 from scenarios.installed import InstalledSignalProcessingSite
-from scenarios.signalprocessing import (
-    API_VERSION,
-    CONTRACT,
-    KIND,
-    PLURAL,
-    PROGRAM,
-    TERMINAL,
-    SignalProcessingSite,
-)
+from scenarios.signalprocessing import SignalProcessingSite
 
 from demo.cases import MODES, Case
 from demo.chapter import SAMPLES, Chapter, Show
@@ -36,8 +29,7 @@ from kubernaut_testing.waiting import eventually
 
 __all__ = ["Signal", "Signals"]
 
-_WHOLE = {"atomic": 5, "sequential": 14}
-_CUT_SHORT = {"atomic": 3, "sequential": 6}
+_PROMISED = read_budgets("signalprocessing")
 _LEARNT = '\t"page": "critical",'
 """The line that the policy learns, in its table of severities."""
 
@@ -66,8 +58,12 @@ class Signal(Case):
     changed: bool = False
 
 
-def _shown(severity: str, environment: str, priority: str) -> dict[str, str]:
-    return {"Severity": severity, "Environment": environment, "Priority": priority}
+def _signal(name: str, phase: str, path: str, classes: str = "", **more: Any) -> Signal:
+    """A case that may cost what the service's README promises for `path`; `classes` are what kubectl must show."""
+    promise = _PROMISED[path]
+    shown = dict(zip(("Severity", "Environment", "Priority"), classes.split(), strict=bool(classes)))
+    writes = {mode: promise[f"PATCH, {mode}"] for mode in MODES}
+    return Signal(name, phase, writes, reads=promise["reads"], events=promise["Events"], shown=shown, **more)
 
 
 _PAYMENTS = {"team": ["payments"], "tier": ["gold"]}
@@ -76,52 +72,30 @@ _PAYMENTS = {"team": ["payments"], "tier": ["gold"]}
 class Signals(Chapter[SignalProcessingSite]):
     """The chapter of the SignalProcessing service."""
 
-    service, program, noun, short = "signalprocessing", PROGRAM, "signal", "sp"
-    api_version, kind, plural, terminal, contract = API_VERSION, KIND, PLURAL, TERMINAL, CONTRACT
+    service, operator, noun, short = "signalprocessing", SignalProcessingSite, "signal", "sp"
     title, note = "Signals", "enriched and classified by SignalProcessing"
     proved = "every signal enriched and classified as its labels and the policy say, under the hash of that policy"
-    images = {"kubernaut-signalprocessing": [PROGRAM], "pause": ["sleep", "infinity"]}  # noqa: RUF012 - never changed
+    images = {"pause": ["sleep", "infinity"]}  # noqa: RUF012 - never changed
     cases = (
-        Signal(
+        _signal(
             "payment-oom",
             "Completed",
-            _WHOLE,
-            reads=3,
-            events=6,
-            shown=_shown("critical", "Production", "P0"),
+            "Pod of a Deployment",
+            "critical Production P0",
             owners=("ReplicaSet", "Deployment"),
             labels=_PAYMENTS,
         ),
-        Signal(
+        _signal(
             "cart-oom-ahead",
             "Completed",
-            _WHOLE,
-            reads=1,
-            events=6,
-            shown=_shown("warning", "Staging", "P2"),
+            "Deployment",
+            "warning Staging P2",
             labels={"team": ["storefront"]},
             mode="proactive",
         ),
-        Signal(
-            "checkout-paged",
-            "Completed",
-            _WHOLE,
-            reads=1,
-            events=6,
-            shown=_shown("unknown", "Production", "P3"),
-            labels=_PAYMENTS,
-        ),
-        Signal("payment-in-east", "Failed", _CUT_SHORT, events=2, reason="cluster east"),
-        Signal(
-            "checkout-again",
-            "Completed",
-            _WHOLE,
-            reads=1,
-            events=6,
-            shown=_shown("critical", "Production", "P0"),
-            labels=_PAYMENTS,
-            changed=True,
-        ),
+        _signal("checkout-paged", "Completed", "Deployment", "unknown Production P3", labels=_PAYMENTS),
+        _signal("payment-in-east", "Failed", "a remote cluster (Failed)", reason="cluster east"),
+        _signal("checkout-again", "Completed", "Deployment", "critical Production P0", labels=_PAYMENTS, changed=True),
     )
 
     def __init__(self, ground: Ground) -> None:
@@ -240,7 +214,7 @@ class Signals(Chapter[SignalProcessingSite]):
 
         def counted(since: int) -> int:
             found = ledger.entries(
-                user_agent=self.program,
+                user_agent=self.operator.program,
                 verb="get",
                 namespace=target["namespace"],
                 since=since,
