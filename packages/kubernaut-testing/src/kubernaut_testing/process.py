@@ -168,7 +168,7 @@ class OperatorProcess:
     def records(self) -> list[dict[str, Any]]:
         """The lines of its output that are JSON objects, decoded."""
         found = []
-        for line in self.log.read_text(errors="replace").splitlines():
+        for line in self.log.read_text(errors="replace").split("\n"):  # text may hold other line ends
             if line.startswith("{"):
                 try:
                     found.append(json.loads(line))
