@@ -32,12 +32,14 @@ class NotificationStory:
     }
     healthy: ClassVar = (
         "Down",
+        "Restarting",
         "NoLeader",
         "SeveralLeaders",
         "WatchSilent",
         "LoopSlow",
         "Stuck",
         "QueueDeep",
+        "PassHangs",
         "Forbidden",
     )
 

@@ -48,12 +48,14 @@ class SignalProcessingStory:
     }
     healthy: ClassVar = (
         "Down",
+        "Restarting",
         "NoLeader",
         "SeveralLeaders",
         "WatchSilent",
         "LoopSlow",
         "Stuck",
         "QueueDeep",
+        "PassHangs",
         "StatusRefused",
     )
 
