@@ -54,9 +54,9 @@ test-status: control-plane ## the status package
 	$(PYTEST) packages/kubernaut-status
 test-api: control-plane ## the resource models and CRDs
 	$(PYTEST) packages/kubernaut-api
-test-policy: install ## the policy package, against OPA itself (built once with Go, minutes)
+test-policy: install ## the policy package and every policy of the repository, against OPA itself (built once, minutes)
 	@$(BIN)/kubernaut-testing fetch opa
-	$(PYTEST) packages/kubernaut-policy
+	$(PYTEST) packages/kubernaut-policy tests/test_policies.py tests/test_policy_cookbook.py
 test-runtime: control-plane ## the runtime
 	$(PYTEST) packages/kubernaut-runtime
 test-testing: control-plane ## the testing package
