@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubernaut_testing.invariants import Contract, assert_survived, check_history
+from kubernaut_testing.invariants import Contract, assert_survived, check_effects, check_history
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.process import OperatorProcess
 
@@ -72,6 +72,27 @@ def test_a_time_before_the_one_that_it_follows_is_a_violation(opened: str, wrong
     version = write(200, CONDITIONAL, 2, opened=opened, closed="2026-01-01T00:00:05Z")
     found = violations(tmp_path, version, contract=timed)
     assert [text.partition(" from ")[0] for text in found] == ["I2: time goes backwards"] * wrong
+
+
+TOLD = replace(CONTRACT, claims=lambda status: ["opened", "done"][: 1 + (status["phase"] == "Done")])
+
+
+@pytest.mark.parametrize(
+    ("effects", "lost", "problem"),
+    [
+        (["opened", "done"], (), ""),
+        (["opened"], ["done"], ""),
+        (["opened"], (), "done claims success and had no effect"),
+        (["opened", "done", "done"], ["done"], "done took place 2 times"),
+        (["opened", "done", "closed"], (), "closed belongs to no recorded attempt"),
+    ],
+)
+def test_what_a_status_claims_to_have_been_told_is_told_once_or_lost(
+    effects: list[str], lost: list[str], problem: str
+) -> None:
+    found = [str(violation) for violation in check_effects({"phase": "Done"}, effects, TOLD, lost=lost)]
+    assert len(found) == bool(problem)
+    assert problem in "".join(found)
 
 
 def test_a_process_that_ended_restarted_or_grew_has_not_survived() -> None:

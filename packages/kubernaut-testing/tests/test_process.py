@@ -41,7 +41,8 @@ def test_a_process_that_never_becomes_ready_is_shown_with_its_log() -> None:
 
 
 def test_restarts_append_to_one_log_and_json_lines_are_decoded(tmp_path: Path) -> None:
-    code = "import time; print('{\"msg\": \"hello\"}'); print('{cut'); time.sleep(60)"
+    # A line separator within a text ends no record.
+    code = "import time; print('{\"msg\": \"hello\u2028you\"}'); print('{cut'); time.sleep(60)"
     log = tmp_path / "operator.log"
     with python(code, log=log) as process:
         eventually(lambda: len(process.records()) == 1)

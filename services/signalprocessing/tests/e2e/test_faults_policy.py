@@ -14,6 +14,7 @@ from scenarios.signalprocessing import CONTRACT, SignalProcessingSite
 
 from kubernaut_testing.invariants import assert_invariants, assert_survived
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.process import children_of
 from kubernaut_testing.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -35,9 +36,8 @@ severity := "critical" if {
 
 def workers(site: SignalProcessingSite) -> set[int]:
     """The policy's processes: the operator's children."""
-    pid = site.deployment.process.pid
-    found = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    return {int(child) for child in found.split() if b"kubernaut_policy" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    children = children_of(site.deployment.process.pid)
+    return {child for child in children if b"kubernaut_policy" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
 def busy(pids: set[int]) -> int:
