@@ -14,6 +14,7 @@ SIGNALS = 12
 
 
 @pytest.mark.e2e
+@pytest.mark.behaviour("W12")
 def test_a_signal_that_was_begun_is_completed_before_the_last_one_of_a_storm_is_begun(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:

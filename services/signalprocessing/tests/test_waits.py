@@ -106,14 +106,17 @@ async def test_each_failed_attempt_is_told_in_the_same_words(desk: Desk) -> None
     assert desk.audit[-1]["event_data"]["phase"] == "Enriching"
 
 
-async def test_jitter_lengthens_a_wait_by_a_tenth_at_most(desk: Desk) -> None:
+@pytest.mark.behaviour("W1")
+async def test_jitter_lengthens_a_wait_by_a_tenth_and_to_300_seconds_at_most(desk: Desk) -> None:
     desk.jitter = 0.999999
-    desk.cluster.errors = [BUSY]
+    desk.cluster.errors, desk.cluster.lasting = [BUSY], True
     desk.create()
-    await desk.attempts(1)
-    wait = desk.queue.due_in(desk.key)
-    assert wait is not None
-    assert 30 < wait <= 33
+    for number, exact in enumerate((30, 60, 120, 240, 300, 300), start=1):
+        await desk.attempts(number)
+        wait = desk.queue.due_in(desk.key)
+        assert wait is not None
+        assert wait == pytest.approx(min(exact * 1.1, 300), rel=1e-4)
+        await desk.clock.advance(wait)
 
 
 @pytest.mark.behaviour(38)

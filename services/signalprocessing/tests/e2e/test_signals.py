@@ -110,6 +110,11 @@ class World:
 
         eventually(lambda: not under_way(), timeout=60, message=lambda: f"the end of {under_way()}")
 
+    @property
+    def ended(self) -> dict[str, str]:
+        """The signals and the phase that each ended in."""
+        return {name: each["status"]["phase"] for name, each in self._found.items()}
+
     def stored(self, name: str) -> dict[str, Any]:
         """A signal's object at its end."""
         return self._found[_called(name)]
@@ -322,8 +327,9 @@ def test_a_completed_signal_has_five_true_conditions_and_no_failures(world: Worl
 
 @pytest.mark.behaviour(8, "W2")
 def test_all_at_once_are_completed_with_five_writes_each(world: World) -> None:
-    for name, stored in sorted(world._found.items()):
-        writes = 4 if stored["status"]["phase"] == "Failed" else 5
+    assert Counter(world.ended.values()) == {"Completed": len(world.ended) - 1, "Failed": 1}
+    for name, phase in world.ended.items():
+        writes = 4 if phase == "Failed" else 5
         world.ledger.assert_requests(world.site.ref(name), {"patch/status": writes}, user_agent=PROGRAM, only=True)
         assert_invariants(world.ledger, world.site.ref(name), CONTRACT)
 
