@@ -200,7 +200,8 @@ def _requests(entries: Sequence[Entry], plural: str) -> Values:
     gets = [entry for entry in entries if (entry.resource, entry.action) == (plural, "get")]
     reads = [entry for entry in entries if entry.resource not in (plural, "leases") and entry.verb == "get"]
     events = [entry for entry in entries if entry.resource == "events"]
-    took = [(entry.time - entry.received).total_seconds() for entry in patches]
+    took = _seconds(patches)
+    behind = max(entry.time for entry in events) - max(entry.time for entry in patches) if events and patches else None
     return {
         "patches": len(patches),
         "gets": len(gets),
@@ -210,10 +211,17 @@ def _requests(entries: Sequence[Entry], plural: str) -> Values:
         "other": len(entries) - len(patches) - len(gets) - len(reads) - len(events),
         "requests": len(entries),
         "conflicts": sum(entry.code == 409 for entry in entries),
+        "events_behind": None if behind is None else max(0.0, behind.total_seconds()),
+        "reads_total": sum(_seconds(reads)),
         "patch_audit_p50": _ms(quantile(took, 0.5)),
         "patch_audit_p95": _ms(quantile(took, 0.95)),
         "patch_audit_p99": _ms(quantile(took, 0.99)),
     }
+
+
+def _seconds(entries: Sequence[Entry]) -> list[float]:
+    """From each request's arrival to the end of its answer."""
+    return [(entry.time - entry.received).total_seconds() for entry in entries]
 
 
 def _latencies(ledger: RequestLedger, run: _Run, names: Sequence[str]) -> Values:
