@@ -19,6 +19,7 @@ from scenarios.signalprocessing import signal_processing
 from kubernaut_testing import eventually
 from kubernaut_testing.cluster import Cluster
 from kubernaut_testing.helm import Helm
+from kubernaut_testing.process import children_of, usage_of
 from kubernaut_testing.receivers import WebhookReceiver
 
 from .services import NOTIFICATION, POLICY, SIGNALPROCESSING, Charted, merged
@@ -145,6 +146,13 @@ class Installed(ABC):
     def logs(self) -> str:
         """The output of all pods."""
         return "\n".join(self.log(pod) for pod in self.pods())
+
+    def resident(self, pod: str) -> int:
+        """The resident memory of all processes of a pod, in bytes; what they share is counted for each."""
+        family = [self.cluster.kubelet.pid(self.namespace, pod)]
+        for pid in family:
+            family.extend(children_of(pid))
+        return sum(usage_of(pid).rss for pid in family)
 
     def holder(self) -> str:
         """The pod that holds the Lease, empty if none does."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kubernaut_policy.evaluator import MEMORY
 from kubernaut_testing import eventually, stays
 from kubernaut_testing.cluster import Cluster
 from kubernaut_testing.helm import HelmError
@@ -24,6 +25,7 @@ from .services import CHARTED, Charted
 pytestmark = pytest.mark.e2e
 
 RBAC = "rbac.authorization.k8s.io/v1"
+MEGABYTE = 2**20
 TWO: dict[str, Any] = {"replicas": 2}
 
 
@@ -113,6 +115,17 @@ def test_the_hash_in_a_signals_status_is_that_of_the_policy_in_the_values(sites:
     text = site.SECOND["policies"]["content"]
     status = site.done(site.create())
     assert status["signalClassification"]["policyHash"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_memory_limit_leaves_room_for_a_policy_that_takes_all_it_may(sites: dict[str, Installed]) -> None:
+    """It must meet its own limit, which ends one process, before the container's, which ends the controller as well."""
+    site = sites["signalprocessing"]
+    deployment = site.cluster.api.get("apps/v1", "Deployment", site.namespace, site.service.controller)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    limit, request = (int(container["resources"][each]["memory"].removesuffix("Mi")) for each in ("limits", "requests"))
+    resting = site.resident(site.holder()) / MEGABYTE
+    assert resting + MEMORY / MEGABYTE < limit
+    assert resting < request
 
 
 def test_changed_mappings_of_signals_apply_without_a_restart(sites: dict[str, Installed]) -> None:
