@@ -1,4 +1,4 @@
-"""Events of several objects are sent side by side, those of one object in their order."""
+"""Where Events wait, those of several objects are sent side by side, those of one object in their order."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ async def gate(control_plane: ControlPlane) -> AsyncIterator[Gate]:
 
 
 @asynccontextmanager
-async def running(gate: Gate, registry: CollectorRegistry) -> AsyncIterator[EventRecorder]:
-    recorder = EventRecorder(gate, component="sample", instance="pod-1", metrics=EventMetrics(registry))
+async def running(gate: Gate, registry: CollectorRegistry, **options: int) -> AsyncIterator[EventRecorder]:
+    metrics = EventMetrics(registry)
+    recorder = EventRecorder(gate, component="sample", instance="pod-1", metrics=metrics, **options)
     task = asyncio.create_task(recorder.run())
     try:
         yield recorder
@@ -63,7 +64,7 @@ async def running(gate: Gate, registry: CollectorRegistry) -> AsyncIterator[Even
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_events_of_different_objects_are_sent_side_by_side_and_those_of_one_in_their_order(
+async def test_where_many_wait_those_of_different_objects_are_sent_side_by_side_and_those_of_one_in_their_order(
     control_plane: ControlPlane, namespace: str, gate: Gate
 ) -> None:
     """The first object's first Event hangs: its others wait, and nobody else's."""
@@ -71,7 +72,7 @@ async def test_events_of_different_objects_are_sent_side_by_side_and_those_of_on
     things = [ObjectReference("v1", "ConfigMap", namespace, name) for name in names]
     reasons = ["First", "Second", "Third"]
     registry = CollectorRegistry()
-    async with running(gate, registry) as recorder:
+    async with running(gate, registry, buffer=20) as recorder:
         for reason in reasons:
             for thing in things:
                 recorder.normal(thing, reason, "text")
@@ -91,9 +92,29 @@ async def test_events_of_different_objects_are_sent_side_by_side_and_those_of_on
     assert registry.get_sample_value("kubernetes_events_total", labels) == len(stored)
 
 
-async def test_cancelled_it_leaves_nothing_on_its_way(namespace: str, gate: Gate) -> None:
+async def test_where_few_wait_they_are_sent_one_after_another_so_that_passes_have_the_server(
+    namespace: str, gate: Gate
+) -> None:
     async with running(gate, CollectorRegistry()) as recorder:
-        for number in range(3):
+        for number in range(10):
             recorder.normal(ObjectReference("v1", "ConfigMap", namespace, f"o{number}"), "Reason", "text")
-        await gate.until(lambda: set(gate.held) == {"o0", "o1", "o2"}, hold=lambda name: True)
+        await gate.until(lambda: len(gate.came) == 10, hold=lambda name: False)
+    assert gate.most == 1
+
+
+async def test_at_the_end_of_the_process_what_waits_is_sent_side_by_side(namespace: str, gate: Gate) -> None:
+    async with running(gate, CollectorRegistry()) as recorder:
+        for number in range(AT_ONCE + 1):
+            recorder.normal(ObjectReference("v1", "ConfigMap", namespace, f"o{number}"), "Reason", "text")
+        flushing = asyncio.create_task(recorder.flush(20))
+        await gate.until(lambda: len(gate.held) == AT_ONCE, hold=lambda name: True)
+        await gate.until(flushing.done, hold=lambda name: False)
+        assert await flushing
+
+
+async def test_cancelled_it_leaves_nothing_on_its_way(namespace: str, gate: Gate) -> None:
+    async with running(gate, CollectorRegistry(), buffer=20) as recorder:
+        for number in range(AT_ONCE + 3):
+            recorder.normal(ObjectReference("v1", "ConfigMap", namespace, f"o{number}"), "Reason", "text")
+        await gate.until(lambda: len(gate.held) == AT_ONCE, hold=lambda name: True)
     assert gate.held == {}

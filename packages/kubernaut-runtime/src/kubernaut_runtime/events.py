@@ -1,8 +1,8 @@
 """Kubernetes Events without ever holding up a pass.
 
-`normal` and `warning` put a record into a bounded buffer and return; a background task sends. Those of one object are
-sent one after another, in their order; those of different objects side by side, a few at a time: one alone falls behind
-an API server that takes 10 ms for each, more would take the server from the passes. As client-go does:
+`normal` and `warning` put a record into a bounded buffer and return; a background task sends. It sends one at a time,
+so that passes have the API server to themselves; a few side by side where the buffer fills, before any is dropped, and
+at the end of the process. Those of one object are sent one after another all the same, in order. As client-go does:
 
 * The same (object uid, type, reason, message) again is one PATCH of `count` and `lastTimestamp` on the first Event.
 * Each object has 25 Events at once, then one per 300 s; what is over is dropped and counted.
@@ -40,7 +40,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 AT_ONCE = 4
-"""Events that are on their way at a time, each of another object."""
+"""Events that are on their way at a time, at most, each of another object."""
+
+_SHARE = 20
+"""The part of the buffer, one of so many, that has to be filled for each further Event at a time."""
 
 _MESSAGE_LIMIT = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
@@ -127,7 +130,8 @@ class EventRecorder:
     """Records Events of `component` (as in `source.component`), from the process `instance`.
 
     `resource` completes objects without apiVersion and kind. `buffer` is how many records may wait, `at_once` how many
-    are sent at a time; `burst` and `refill` (seconds per further Event) hold per object. Use from one event loop only.
+    are sent at a time if many do; `burst` and `refill` (seconds per further Event) hold per object. Use from one event
+    loop only.
     """
 
     def __init__(
@@ -155,6 +159,7 @@ class EventRecorder:
         self._limit, self._at_once, self._burst, self._refill = buffer, at_once, burst, refill
         self._waiting: deque[_Entry] = deque()
         self._sending: set[str] = set()
+        self._flushing = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -201,12 +206,17 @@ class EventRecorder:
 
     async def flush(self, timeout: float = 5.0) -> bool:
         """Wait until all is sent, at most `timeout` seconds; False if something is left. `run` must be running."""
+        self._flushing = True
+        self._wake.set()
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("some Kubernetes Events were not sent", extra={"left": len(self._waiting)})
+            left = len(self._waiting) + len(self._sending)
+            log.warning("some Kubernetes Events were not sent", extra={"left": left})
             return False
+        finally:
+            self._flushing = False
         return True
 
     def _about(self, obj: Mapping[str, Any] | ObjectReference) -> ObjectReference:
@@ -245,7 +255,8 @@ class EventRecorder:
 
     def _next(self) -> _Entry | None:
         """Take the oldest record of an object that none is on its way of; None if there is none, or no room."""
-        if len(self._sending) >= self._at_once:
+        further = len(self._waiting) * _SHARE // self._limit
+        if len(self._sending) >= (self._at_once if self._flushing else min(self._at_once, 1 + further)):
             return None
         for position, entry in enumerate(self._waiting):
             if entry.object not in self._sending:
