@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,10 @@ def run(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
             targets.append(Target(story.deployment.metrics_url, name, labels))
         rules = [service.files / "rules.yaml" for service in SERVICES]
         prometheus = running.enter_context(Prometheus(targets, rules=rules))
-        for story in stories.values():
-            story.begin()
-        prometheus.wait_scraped()
-        for story in stories.values():
-            story.go_on(prometheus)
+        with ThreadPoolExecutor() as side_by_side:
+            list(side_by_side.map(lambda story: story.begin(), stories.values()))
+            prometheus.wait_scraped()
+            list(side_by_side.map(lambda story: story.go_on(prometheus), stories.values()))
         prometheus.wait_scraped()
         prometheus.wait_evaluated()
         yield {name: Observed(prometheus, story, exposition(story)) for name, story in stories.items()}

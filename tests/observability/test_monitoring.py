@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from monitoring.__main__ import main
-from monitoring.services import SERVICES
+from monitoring.services import ROOT, SERVICES
 from monitoring.text import filled_in
 
 
@@ -18,7 +18,5 @@ def test_a_placeholder_that_nobody_knows_is_named() -> None:
 
 
 def test_every_chart_has_alerts_and_a_dashboard() -> None:
-    charts = {path.parent for path in SERVICES[0].files.parents[1].glob("*/Chart.yaml")} - {
-        SERVICES[0].files.parents[1] / "kubernaut-common"
-    }
-    assert charts == {service.files.parent for service in SERVICES}
+    charts = {chart.parent.name for chart in (ROOT / "charts").glob("*/Chart.yaml")} - {"kubernaut-common"}
+    assert charts == {service.name for service in SERVICES}

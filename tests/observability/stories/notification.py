@@ -36,7 +36,6 @@ class NotificationStory:
         "NoLeader",
         "SeveralLeaders",
         "WatchSilent",
-        "LoopSlow",
         "Stuck",
         "QueueDeep",
         "PassHangs",

@@ -52,7 +52,6 @@ class SignalProcessingStory:
         "NoLeader",
         "SeveralLeaders",
         "WatchSilent",
-        "LoopSlow",
         "Stuck",
         "QueueDeep",
         "PassHangs",

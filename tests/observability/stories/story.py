@@ -15,7 +15,7 @@ class Story(Protocol):
     """One service's operator, running.
 
     `expected` are the states that its alerts come to by what happens, without the service's name; `healthy` are alerts
-    about what does not happen.
+    about what does not happen; LoopSlow is about the machine and in neither.
     """
 
     namespace: str
