@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -127,6 +128,13 @@ def test_the_comparison_tells_an_engine_that_reads_it_otherwise_apart() -> None:
 def test_only_what_needs_it_is_written_out(body: str, written: str) -> None:
     head = "package t\n\nrule := 1\n\nx if { "
     assert as_opa(f"{head}{body} }}\n") == f"{head}{written} }}\n"
+
+
+def test_a_long_policy_is_written_out_in_one_go() -> None:
+    rules = "".join(f"rule_{number} if {{\n\tinput.a\n\tnot f(input.b)\n}}\n\n" for number in range(10_000))
+    began = time.process_time()
+    assert as_opa(f"package t\n\n{rules}").count("[1 | [input.b]; not f(input.b)] == [1]") == 10_000
+    assert time.process_time() - began < 10
 
 
 def test_no_line_moves() -> None:

@@ -24,6 +24,7 @@ No line of the text moves, so that messages of engines name the right one.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,6 +71,15 @@ class _Text:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = list(tokens(text))
+        self._starts = [token.start for token in self._tokens]
+        self._global = {"input", "data", *self._begins_of_lines_and_imports()}
+
+    def _begins_of_lines_and_imports(self) -> Iterator[str]:
+        line, before = 0, ""
+        for token in self._tokens:
+            if token.line > line or before in ("default", ".", "as"):
+                yield token.text
+            line, before = token.line, token.text
 
     def rendered(self) -> str:
         return self._render(0, len(self._text))
@@ -77,8 +87,9 @@ class _Text:
     def _render(self, begin: int, end: int) -> str:
         """The text between two offsets, each `not` in it written out."""
         out, at = [], begin
-        for index, token in enumerate(self._tokens):
-            if token.text != "not" or not at <= token.start < end or self._follows_dot(index):
+        for index in range(bisect_left(self._starts, begin), bisect_left(self._starts, end)):
+            token = self._tokens[index]
+            if token.text != "not" or token.start < at or self._follows_dot(index):
                 continue
             try:
                 last = self._expression(index + 1)
@@ -203,12 +214,7 @@ class _Text:
 
     def _is_local(self, at: int) -> bool:
         """Whether a name is for certain a variable of its rule: no line begins with it, and it is not imported."""
-        name = self._tokens[at].text
-        return name not in ("input", "data") and not any(
-            token.text == name
-            and (token.line > self._tokens[index - 1].line or self._tokens[index - 1].text in ("default", ".", "as"))
-            for index, token in enumerate(self._tokens)
-        )
+        return self._tokens[at].text not in self._global
 
     def _one_line(self, begin: int, end: int) -> str:
         rendered = self._render(self._tokens[begin].start, self._tokens[end - 1].end)
