@@ -122,14 +122,12 @@ format: install ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: verify-crds verify-charts verify-monitoring verify-lock verify
-verify: verify-crds verify-charts verify-monitoring verify-lock ## everything generated is up to date
+.PHONY: verify-crds verify-charts verify-lock verify
+verify: verify-crds verify-charts verify-lock ## everything generated is up to date
 verify-crds: install ## the CRDs are those that the models generate
 	$(BIN)/python -m kubernaut_api.crds --check
-verify-charts: install ## the charts repeat library, CRDs, config keys and values as they are
-	$(BIN)/python charts/generate.py --check
-verify-monitoring: install ## alerts and dashboards are those that their sources make
-	$(BIN)/python -m monitoring --check
+verify-charts: install ## the charts repeat library, CRDs, config keys, values, alerts and dashboards as they are
+	$(BIN)/python -m charts.generate --check
 verify-lock: install ## the lock file is that of the pyproject files
 	$(UV) lock --check
 
@@ -140,11 +138,7 @@ crds: install ## generate the CRDs from the models
 
 .PHONY: charts
 charts: install ## generate the repeated parts of the charts
-	@$(BIN)/python charts/generate.py
-
-.PHONY: monitoring
-monitoring: install ## generate the charts' alerts and dashboards
-	@$(BIN)/python -m monitoring
+	@$(BIN)/python -m charts.generate
 
 .PHONY: image
 image: ## container images of all services, by docker (DOCKER=podman; PYTHON_IMAGE=name@digest for another base)

@@ -1,9 +1,10 @@
-"""What the charts repeat of the rest of the repository, written by `python charts/generate.py`, compared by `--check`.
+"""What the charts repeat of the rest of the repository, written by `python -m charts.generate`, compared by `--check`.
 
 * `charts/<service>/charts/kubernaut-common`: a copy of the library chart, so that a clone, or the chart's folder alone,
   installs without `helm dependency build`;
 * `charts/<service>/files/crds`: the CRDs that the models generate;
 * `charts/<service>/files/role.yaml`: a copy of the service's `deploy/role.yaml`, from which the roles are rendered;
+* `charts/<service>/files/rules.yaml` and `dashboard.json`: alerts and dashboard, from `monitoring`;
 * in `values.yaml`, what stands between the marks of the values that all charts have: `kubernaut-common/values/*.yaml`;
 * `values.schema.json`: the schema of those values (`kubernaut-common/values/schema.json`), that of the chart's own
   (`own.schema.json`), and `definitions.config`: which keys the service's config file has, from its pydantic model, so
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
+from monitoring.files import files_of
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -81,6 +83,8 @@ def generated(service: Service) -> dict[Path, str]:
         source = crd_path(plural)
         files[service.folder / "files" / "crds" / source.name] = source.read_text()
     files[service.folder / "files" / "role.yaml"] = service.role.read_text()
+    for name, content in files_of(service.name).items():
+        files[service.folder / "files" / name] = content
     values = service.folder / "values.yaml"
     files[values] = with_shared_values(values.read_text(), service)
     shared, own = (
@@ -267,7 +271,7 @@ def with_table(readme: str, values: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write what is generated, or with `--check` print how the committed files differ; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python charts/generate.py", description="Generate parts of the charts.")
+    parser = argparse.ArgumentParser(prog="python -m charts.generate", description="Generate parts of the charts.")
     parser.add_argument("--check", action="store_true", help="print a diff and exit 1 if a file is out of date")
     check = parser.parse_args(arguments).check
     wrong = 0

@@ -3,12 +3,12 @@
     monitoring/shared/{rules,dashboard}.yaml       of every controller, with placeholders such as <prefix>
     monitoring/<service>/{rules,dashboard}.yaml    of one
                     │
-                    └── python -m monitoring ──> charts/<service>/files/{rules.yaml,dashboard.json}
+                    └── make charts ──> charts/<service>/files/{rules.yaml,dashboard.json}
 
 The results are committed and are what users install: a chart's folder is complete by itself, a Prometheus without an
-operator can load `rules.yaml` as it is, and a difference shows in a review. `--check` compares them.
+operator can load `rules.yaml` as it is, and a difference shows in a review.
 
-`services` has what the placeholders stand for, `rules` and `dashboard` make the files, `text` replaces. The tests are
+`services` has what the placeholders stand for, `rules` and `dashboard` make the `files`, `text` replaces. The tests are
 in `tests/observability`: promtool for the alerts, and a real Prometheus on the live processes for every query.
 
 A shared alert is explained in `docs/operations/runbook.md`, others in `docs/operations/runbook-<service>.md`.

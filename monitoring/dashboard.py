@@ -47,7 +47,7 @@ def dashboard(service: Service) -> str:
         "uid": f"kubernaut-{service.name}",
         "tags": ["kubernaut"],
         "description": f"How the {service.objects} fare, what the {service.kind} controller asks of the API server, "
-        "how it waits, how the process is. Made by `make monitoring`.",
+        "how it waits, how the process is. Made by `make charts`.",
         "schemaVersion": 39,
         "version": 1,
         "editable": True,

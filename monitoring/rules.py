@@ -6,7 +6,7 @@ from .services import SHARED, Service
 from .text import filled_in
 
 _HEAD = """\
-# Alerts of the <Kind> controller, made by `make monitoring` from monitoring/. Those of every controller are explained
+# Alerts of the <Kind> controller, made by `make charts` from monitoring/. Those of every controller are explained
 # in docs/operations/runbook.md, its own in docs/operations/runbook-<name>.md.
 #
 # They hold however the process is scraped. What tells the service apart is its own metrics and its kind's name, never
