@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -246,6 +246,10 @@ class SignalProcessingSite(FaultSite):
             if kind != "error.occurred":
                 found.append(("audit", kind))
         return found
+
+    def is_event(self, effect: Hashable) -> bool:
+        """Whether an effect is a Kubernetes Event."""
+        return isinstance(effect, tuple) and effect[0] == "event"
 
     def audit(self, name: str) -> list[dict[str, Any]]:
         """The audit events about an object: Data Storage's, else the lines of all replicas."""

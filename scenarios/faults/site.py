@@ -100,6 +100,10 @@ class FaultSite(OperatorSite, ABC):
     def effects(self, name: str) -> Sequence[Hashable]:
         """The effects that took place, repetitions included, by the identities of the contract's attempts."""
 
+    def is_event(self, effect: Hashable) -> bool:
+        """Whether an effect is a Kubernetes Event: one that the API server does not take in time is given up."""
+        return False
+
     def told_unknown(self, name: str) -> Set[Hashable]:
         """The effects whose outcome was told as unknown."""
         return set()
