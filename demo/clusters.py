@@ -219,7 +219,7 @@ class ExistingCluster(ControlPlane):
 
     def remove(self) -> str:
         """Take away what the demo made; says what was done. A CRD stays while others have objects of it."""
-        deleted, left = list(self.namespaces), []
+        deleted, left = [_counted(self.namespaces, "namespace"), _counted(self.roles, "ClusterRole")], []
         crds = [load_crd(plural) for plural in self._plurals]
         for crd in crds:
             for namespace in self.namespaces:
@@ -230,16 +230,16 @@ class ExistingCluster(ControlPlane):
         for role in self.roles:
             for kind in _CLUSTER_WIDE:
                 self.api.delete(_RBAC, kind, None, role)
-        deleted += [f"{len(self.roles)} ClusterRoles"] if self.roles else []
+        gone = []
         for crd in (crd for crd in crds if crd["metadata"]["name"] in self.crds):
             name = crd["metadata"]["name"]
             others = [obj for obj in self._objects(crd) if obj["metadata"]["namespace"] not in self.namespaces]
             if others:
-                left.append(f"left CRD {name}, since {len(others)} objects of other namespaces need it by now")
+                left.append(f"left CRD {name}, since objects of other namespaces ({len(others)}) need it by now")
             else:
                 self.api.delete(*_CRD, name)
-                deleted.append(f"CRD {name}")
-        return "; ".join([f"deleted {', '.join(deleted)}", *left])
+                gone.append(name)
+        return "; ".join([f"deleted {', '.join([*deleted, _counted(gone, 'CRD')])}", *left])
 
     def commands_to_remove(self) -> list[str]:
         """The same for a person, as kubectl commands; empty if nothing was made."""
@@ -267,6 +267,10 @@ def crd_differences(api: RestClient, plural: str) -> list[str] | None:
     path = f"{api.path(*_CRD, _name(plural))}?fieldManager={AGENT}&force=true&dryRun=All"
     ours = api.request("PATCH", path, load_crd(plural), content_type="application/apply-patch+yaml")
     return _paths_that_differ(present["spec"], ours["spec"], "spec")
+
+
+def _counted(made: Sequence[str], what: str) -> str:
+    return f"{len(made)} {what}{'' if len(made) == 1 else 's'}"
 
 
 def _name(plural: str) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
-from demo.clusters import crd_differences
+from demo.chapters import CHAPTERS
+from demo.clusters import ExistingCluster, crd_differences, find_context
+from scenarios.signalprocessing import API_VERSION, KIND, signal_processing
 
 from kubernaut_api import load_crd
 from kubernaut_testing.controlplane import ControlPlane
@@ -176,7 +179,8 @@ def test_an_existing_cluster_is_named_first_and_left_as_it_was(
         assert f"{crd[-1]} was missing and is added" in told
     assert "\n atomic 23 0 0\n sequential 62 0 0\n" in told
     assert "\n atomic 11 0 0\n sequential 22 0 0\n" in told
-    assert "exactly the requests of the budget" in told
+    assert "exactly the status writes of the budget" in told
+    assert "deleted 4 namespaces, 2 ClusterRoles, 2 CRDs" in told
     assert len(demo_namespaces(cluster.api)) >= 2
     assert_nothing_left(cluster.api)
     assert not list((tmp_path / "demo").rglob("*.kubeconfig"))
@@ -216,6 +220,37 @@ def test_a_crd_that_differs_is_told_and_not_changed(cluster: ControlPlane) -> No
     finally:
         cluster.api.delete(*crd)
         eventually(lambda: cluster.api.find(*crd) is None)
+
+
+def test_a_crd_that_others_have_come_to_use_is_left(
+    cluster: ControlPlane, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    plural, crd = "signalprocessings", CRDS[0]
+    demo = ExistingCluster(find_context("lab"), tmp_path, [plural])
+    demo.start()
+    try:
+        assert demo.add_crd(plural) == f"{crd[-1]} was missing and is added"
+        assert demo.add_crd(plural) == f"{crd[-1]} is there already, the same as this version's"
+        own = demo.create_namespace(f"kubernaut-demo-{uuid.uuid4().hex[:6]}-own")
+        theirs = cluster.create_namespace(f"theirs-{uuid.uuid4().hex[:6]}")
+        for namespace in (own, theirs):
+            cluster.api.create(signal_processing(namespace, "used"))
+        assert demo.remove() == (
+            f"deleted 1 namespace, 0 ClusterRoles, 0 CRDs; left CRD {crd[-1]}, "
+            "since objects of other namespaces (1) need it by now"
+        )
+        assert cluster.api.find(API_VERSION, KIND, own, "used") is None
+        assert cluster.api.find(API_VERSION, KIND, theirs, "used") is not None
+    finally:
+        demo.stop()
+        cluster.api.delete(*crd)
+        eventually(lambda: cluster.api.find(*crd) is None)
+
+
+def test_every_chart_has_its_chapter() -> None:
+    charts = {path.parent.name for path in (ROOT / "charts").glob("*/Chart.yaml")} - {"kubernaut-common"}
+    assert {chapter.service for chapter in CHAPTERS} == charts
 
 
 def test_an_unknown_context_is_told_with_those_that_are_known(kubeconfig: Path, tmp_path: Path) -> None:

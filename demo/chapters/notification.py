@@ -120,9 +120,8 @@ class Notifications(Chapter[NotificationSite]):
         """What arrived of a case."""
         site, subject = self.sites[mode], self.subject(case)
         arrived = [each for each in site.receiver.requests if _title(each).endswith(subject)]
-        told = [str(record.get("msg")) for record in site.deployment.process.records()]
-        shown = [text for text in told if text.startswith("[") and subject in text.partition("\n")[0]]
-        return Deliveries(tuple(each.answer.status for each in arrived), len(shown), len(site.files(case.name)))
+        answers = tuple(each.answer.status for each in arrived)
+        return Deliveries(answers, len(site.console_messages(subject)), len(site.files(case.name)))
 
     def unlike(self, case: Case, mode: str) -> Iterator[str]:
         """Attempts and deliveries."""

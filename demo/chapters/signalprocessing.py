@@ -108,8 +108,7 @@ class Signals(Chapter[SignalProcessingSite]):
         with screen.step("targets") as done:
             self._targets = Targets(self.ground, SAMPLES / self.service / "targets.yaml")
             self._targets.create()
-            shop, staging = (self._targets.namespace(name) for name in ("shop", "shop-staging"))
-            done(f"3 Deployments in the labelled namespaces {shop} and {staging}")
+            done("3 Deployments with a Pod each, in two labelled namespaces")
 
     def site(self, mode: str, namespace: str, folder: Path) -> SignalProcessingSite:
         """The release of the first mode brings the CRD."""
@@ -139,7 +138,7 @@ class Signals(Chapter[SignalProcessingSite]):
         self._change_policy(screen)
         show([case for case in self.cases if case.changed])
         before, after = (self._signal(name).get("policyHash", "none") for name in ("checkout-paged", "checkout-again"))
-        screen.say(f"  policyHash: {before[:12]}... before, {after[:12]}... after, as sha256sum says of the texts")
+        screen.say(f"  policyHash: {before[:12]}... before, {after[:12]}... after: the sha256sum of the text")
 
     def _print_card(self, screen: Screen) -> None:
         """What the cluster knew of a target, and what the policy made of it."""
