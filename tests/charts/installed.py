@@ -11,6 +11,7 @@ import base64
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import yaml
@@ -239,9 +240,10 @@ class SignalProcessingInstalled(Installed):
         return {"default": "FIRST", "second": "SECOND"}.get(name, name)
 
     def existing(self, values: Values, name: str) -> dict[str, Any]:
-        """As a ConfigMap with a policy."""
+        """As a ConfigMap with a policy, evaluated by the other engine where there is one for this machine."""
         self.config_map(name, {"policy.rego": values["policies"]["content"]})
-        return {"policies": {"content": "", "existingConfigMap": name}}
+        engine = "regorus" if find_spec("regorus") else "regopy"
+        return {"policies": {"content": "", "existingConfigMap": name}, "classifier": {"engine": engine}}
 
 
 def make_installed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tarfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,19 @@ def test_values_that_all_charts_have_stand_in_each_of_them_once(service: Charted
     for wrong in (text.replace("# shared pods: end", ""), text + "# shared pods: begin\n# shared pods: end\n"):
         with pytest.raises(ValueError, match=rf"cannot write {service.name}/values\.yaml: it needs marks for each of"):
             generate.with_shared_values(wrong, service.generated)
+
+
+def test_a_packaged_chart_is_complete_and_has_nothing_that_only_generates_it(
+    helm: Helm, service: Charted, tmp_path: Path
+) -> None:
+    helm.run("package", str(service.chart), "--destination", str(tmp_path))
+    (package,) = tmp_path.glob("*.tgz")
+    with tarfile.open(package) as archive:
+        names = {name.removeprefix(f"{service.name}/") for name in archive.getnames()}
+    assert {"values.schema.json", "files/role.yaml", "charts/kubernaut-common/Chart.yaml"} <= names
+    assert not {name for name in names if "own.schema" in name or "/values/" in name}
+    values = dict(service.everything)
+    assert helm.template("n", package, values=values) == helm.template("n", service.chart, values=values)
 
 
 def test_the_dependency_is_the_library_as_it_is(chart: Path) -> None:
