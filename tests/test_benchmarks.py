@@ -23,6 +23,8 @@ from benchmarks.summary import Run, quantile, ratio, spread
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.timeout(900)  # the runs of the report count for the first test that reads it
+
 OBJECTS = 24
 """More than there are targets, so that signals share some."""
 
