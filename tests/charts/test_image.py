@@ -48,6 +48,11 @@ def variables(stage: int) -> dict[str, str]:
     return {key: value.strip('"') for key, _, value in pairs}
 
 
+(WORK,) = [rest.lstrip("/") for word, rest in of_stage(1) if word == "WORKDIR"]
+OWN = of_stage(1).index(("ARG", "SERVICE"))
+"""Where the first stage begins to differ between the services."""
+
+
 def test_the_image_runs_as_nobody_and_writes_nothing() -> None:
     last = of_stage(2)
     assert ("USER", "65532:65532") in last
@@ -146,23 +151,33 @@ class Image:
         return subprocess.run(program, env=clean, cwd="/", capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """A service's image, built once; its sources are gone."""
-    service = request.param
-    root = tmp_path_factory.mktemp(service)
-    folder = root
-    for word, rest in of_stage(1):
+def run_all(steps: list[tuple[str, str]], root: Path, service: str = "") -> None:
+    """Instructions of the first stage, in the working directory that they are written for."""
+    for word, rest in steps:
         if word == "COPY":
-            copy_into(root / "src", rest)
-        if word == "WORKDIR":
-            folder = root / rest.lstrip("/")
-            folder.mkdir(parents=True)
+            copy_into(root / WORK, rest)
         if word == "RUN":
-            done = run_instruction(rest, folder, root, service)
+            (root / WORK).mkdir(exist_ok=True)
+            done = run_instruction(rest, root / WORK, root, service)
             assert done.returncode == 0, f"{rest}\n{done.stdout}{done.stderr}"
-    shutil.rmtree(root / "src")
-    return Image(service, root)
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the images have in common: the first stage up to the argument that names the service."""
+    root = tmp_path_factory.mktemp("layers")
+    run_all(of_stage(1)[:OWN], root)
+    return root
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def image(request: pytest.FixtureRequest, layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """A service's image, built once; its sources are gone."""
+    root = tmp_path_factory.mktemp(request.param)
+    shutil.copytree(layers, root, symlinks=True, dirs_exist_ok=True)
+    run_all(of_stage(1)[OWN:], root, request.param)
+    shutil.rmtree(root / WORK)
+    return Image(request.param, root)
 
 
 def copy_into(source: Path, arguments: str) -> None:
