@@ -122,3 +122,14 @@ def test_the_example_is_refused_and_what_replaces_it_is_not(engine: Engine, tmp_
     document = {"namespace": {"name": "a", "labels": {"kubernaut.ai/tier": "gold"}}}
     answers = engine.evaluate({"labels": "data.signalprocessing.labels"}, document)
     assert answers == {"labels": Value({"tier": ["gold"]})}
+
+
+def test_the_readme_installs_each_chart_with_files_that_are_there() -> None:
+    found = list(helm_commands("../README.md"))
+    assert {command.chart for command in found} == {
+        f"charts/{path.parent.name}" for path in ROOT.glob("charts/*/values.yaml")
+    }
+    for command in found:
+        assert all((ROOT / value).is_file() for value in command.values.values())
+    installed = [rendered(command) for command in found]
+    assert not set.intersection(*installed)
