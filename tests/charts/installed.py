@@ -68,10 +68,10 @@ class Installed(ABC):
             self.release, self.service.chart, namespace=self.namespace, values=self._values(*values), wait=wait
         )
 
-    def upgrade(self, *values: Values) -> str:
+    def upgrade(self, *values: Values, wait: bool = True) -> str:
         """Upgrade to `QUICK`, what the chart needs, and these values."""
         return self.helm.upgrade(
-            self.release, self.service.chart, namespace=self.namespace, values=self._values(*values)
+            self.release, self.service.chart, namespace=self.namespace, values=self._values(*values), wait=wait
         )
 
     def _values(self, *values: Values) -> dict[str, Any]:

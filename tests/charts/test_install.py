@@ -190,6 +190,23 @@ def test_a_rollback_brings_the_values_of_before(sites: dict[str, Installed]) -> 
     for_each(sites, goes_back)
 
 
+def test_a_rollout_stops_at_a_policy_that_new_pods_cannot_start_with(sites: dict[str, Installed]) -> None:
+    site = sites["signalprocessing"]
+    before = site.pods()
+    site.upgrade(TWO, site.BROKEN, {"controller": {"maxConcurrentReconciles": 4}}, wait=False)
+
+    def refused() -> bool:
+        fresh = {pod: restarts for pod, restarts in site.pods().items() if pod not in before}
+        return any(restarts and site.broken_words in site.log(pod) for pod, restarts in fresh.items())
+
+    eventually(refused, timeout=30, message="the end of a pod that has the policy from the start")
+    assert set(before) < set(site.pods())
+    site.done(site.create("meanwhile"))
+    assert site.holder() in before
+    site.upgrade(TWO, site.SECOND)
+    eventually(lambda: set(site.pods()) == set(before), timeout=20)
+
+
 def test_a_second_release_in_another_namespace_minds_its_own_objects_and_files(
     site: Installed, receiver: WebhookReceiver
 ) -> None:
