@@ -87,6 +87,13 @@ def test_the_mappings_are_where_the_environment_says(service: Charted, render: A
     assert "PredictedOOMKill: OOMKilled" in objects["ConfigMap", name]["data"][key]
 
 
+@pytest.mark.parametrize("content", ["", None], ids=["empty", "null"])
+def test_without_mappings_their_file_is_empty_and_still_followed(service: Charted, render: Any, content: Any) -> None:
+    objects = render(proactiveSignalMappings={"content": content})
+    assert followed_text(service, objects, "mappings").strip() == ""
+    assert volumes_of(objects)["mappings"]["configMap"]["name"] == service.followed["mappings"][0]
+
+
 def test_another_policy_does_not_roll_the_pods(render: Any) -> None:
     templates = [
         only(render(policies={"content": text}), "Deployment")["spec"]["template"] for text in (POLICY, "package p\n")
