@@ -17,7 +17,7 @@ metadata:
   {{- include "kubernaut.metadata" (dict "root" $ "name" $file.configMap) | nindent 2 }}
 data:
   {{ $file.key | quote }}: |2
-    {{- $file.content | trimSuffix "\n" | nindent 4 }}
+    {{- $file.content | default "" | trimSuffix "\n" | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- end -}}
