@@ -67,7 +67,7 @@ async def test_a_kind_may_have_a_namespace_of_its_own_and_one_without_namespaces
     assert seen == {("gadgets", shelf.namespace), ("namespaces", ""), ("configmaps", elsewhere)}
 
     sample.engine.restart("the test wants it")
-    await eventually_async(lambda: sample.engine.restarts == 1)
+    await eventually_async(lambda: sample.engine.restarts == 3, message="one for each kind")
     shelf.create("later")
     control_plane.api.delete("v1", "ConfigMap", elsewhere, "new")
     await eventually_async(lambda: shown(sample) == ["here", "later"] and ObjectKey(elsewhere, "new") not in there)

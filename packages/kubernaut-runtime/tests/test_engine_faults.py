@@ -1,6 +1,7 @@
 """The watch engine behind a network and an API server that misbehave (a real one, through the fault proxy)."""
 
 import asyncio
+import threading
 import weakref
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from kubernaut_runtime.connection import Connection
 from kubernaut_runtime.queue import HIGH, LOW
 from kubernaut_runtime.sweep import HistoryRewoundError
 from kubernaut_runtime.watch_session import WatchSession
-from kubernaut_status import Resource
+from kubernaut_status import ObjectKey, Resource
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.proxy import (
     BlackHole,
@@ -62,6 +63,28 @@ async def test_what_vanishes_while_a_watch_breaks_is_found(
     shelf.change("kept", {"spec": {"size": 2}})
     await eventually_async(lambda: ("kept", HIGH) in sample.woken)
     assert sample.engine.restarts == restarts
+
+
+async def test_a_watch_that_ends_in_an_error_begins_anew_and_is_nothing_to_that_of_another_kind(
+    watching, shelf, control_plane, fault_proxy, through_faults, ledger
+):
+    """kopf would leave the other watch hanging, and wait for it, in place of beginning anew."""
+    namespaces = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+    # Its watch is quiet and open when the other one breaks.
+    sample = watching(shelf.resource, namespaces, via=through_faults, times={"server_timeout": 5.0})
+    await sample.start()
+    fault_proxy.add(Rule(DropWatch(0.5), verb="watch", **GADGETS))
+    for restarts in (1, 2):
+        fault_proxy.add(Rule(ErrorFrame(500, after_seconds=0.2), verb="watch", first=1, **GADGETS))
+        await eventually_async(lambda restarts=restarts: sample.engine.restarts == restarts)
+        shelf.create(f"after-{restarts}")
+        await eventually_async(lambda restarts=restarts: f"after-{restarts}" in shown(sample))
+        new = control_plane.create_namespace(f"{shelf.namespace[:50]}-{restarts}")
+        await eventually_async(lambda new=new: ObjectKey("", new) in sample.stores[1])
+    assert [one.name for one in threading.enumerate()].count("kopf") == 2, "one for each kind: no former run goes on"
+    ledger.settle()
+    lists = ledger.entries(user_agent=sample.agent, verb="list", resource="namespaces")
+    assert len(lists) == 2, "kopf's and the sweep's, at the start"
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])

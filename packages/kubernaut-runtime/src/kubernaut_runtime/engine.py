@@ -17,8 +17,9 @@ Known of kopf 1.45, and answered here:
   that it begins asks for a `Sweep`.
 * It finds out at its start which kinds exist and (scanning being off) never again. A kind that is
   installed later is seen by the sweep, which has kopf started again.
-* It watches all its kinds in all its namespaces. So there is one operator of it per namespace, with the kinds that are
-  wanted there, in the one loop; the end of one is the end of all.
+* It watches all its kinds in all its namespaces; when one watch ends it, it leaves the others hanging and waits for
+  them, seconds in which nothing is watched; and it takes every task of its loop for its own. So each kind has an
+  operator of its own, in a thread and a loop of its own: what ends one is nothing to the others.
 * It processes the events of one object (uid) one after the other and merges none: 1.45 has no batch
   window any more. What of several uids under one name is newer, the store decides.
 * A watch that is silent for `inactivity` seconds is opened again. The server ends each one after
@@ -116,19 +117,22 @@ class WatchEngine:
         self._times = times or WatchTimes()
         resources = [store.resource for store in stores]
         self._signs = WatchSigns(resources, self._clock)
-        self._session = WatchSession(
-            endpoint,
-            resources,
-            user_agent=user_agent,
-            calls=calls,
-            signs=self._signs,
-            listed=self._on_list,
-            discovering=self._on_discovery,
-            reopen=self._times.reopen,
-        )
+        self._sessions = {
+            store: WatchSession(
+                endpoint,
+                [store.resource],
+                user_agent=user_agent,
+                calls=calls,
+                signs=self._signs,
+                listed=partial(self._on_list, store),
+                discovering=partial(self._on_discovery, store),
+                reopen=self._times.reopen,
+            )
+            for store in stores
+        }
         self._server = endpoint.server
         self._main: asyncio.AbstractEventLoop | None = None
-        self._run: _KopfRun | None = None
+        self._runs: dict[Store, _KopfRun] = {}
         self._ends = Counter("kubernaut_watch_restarts_total", "Ends of the watch engine.", registry=registry)
         ages = Gauge(
             "kubernaut_watch_age_seconds", "Time since a watch's last sign of life.", ("resource",), registry=registry
@@ -171,8 +175,8 @@ class WatchEngine:
 
     @property
     def running(self) -> bool:
-        """Whether kopf runs at this moment: not before `run`, nor between two runs of it."""
-        return self._run is not None
+        """Whether kopf runs for all kinds at this moment: not before `run`, nor between two runs of it."""
+        return len(self._runs) == len(self._stores)
 
     async def run(self) -> None:
         """Watch until cancelled. Raises `HistoryRewoundError` when only a restart of the process helps."""
@@ -180,7 +184,10 @@ class WatchEngine:
         self._main = asyncio.get_running_loop()
         self._signs.reset()
         tasks = [
-            asyncio.create_task(self._supervise(), name="watch engine"),
+            *(
+                asyncio.create_task(self._supervise(store), name=f"watch engine of {store.resource.plural}")
+                for store in self._stores
+            ),
             asyncio.create_task(self._sweep.run(), name="sweeps"),
         ]
         try:
@@ -191,52 +198,33 @@ class WatchEngine:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def restart(self, why: str) -> None:
-        """End the present run of kopf, so that it begins anew."""
-        if self._run is not None:
-            logger.info("restarting the watch engine: %s", why)
-            self._run.stop()
+        """End the present runs of kopf, so that it begins anew."""
+        logger.info("restarting the watch engine: %s", why)
+        for run in self._runs.values():
+            run.stop()
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, store: Store) -> None:
         fast = 0
         while True:
-            for store in self._stores:
-                self._sweep.request(store.resource, within=self._times.first_sweep)
+            self._sweep.request(store.resource, within=self._times.first_sweep)
             began = self._clock.monotonic()
-            run = self._run = _KopfRun(self._operate)
+            run = self._runs[store] = _KopfRun(partial(self._operator, store))
             try:
                 error = await run.wait()
             finally:
-                self._run = None
+                del self._runs[store]
                 await run.end(_STOP_TIMEOUT)
             self.restarts += 1
             self._ends.inc()
             fast = 0 if self._clock.monotonic() - began > _STEADY else fast + 1
             wait = self._times.restart.wait(fast)
-            logger.warning("the watch engine ended (%s), again in %.1f s", _brief(error), wait)
+            kind = store.resource.plural
+            logger.warning("the watch engine of %s ended (%s), again in %.1f s", kind, _brief(error), wait)
             logger.debug("how the watch engine ended", exc_info=error)
             await self._clock.sleep(wait)
 
-    async def _operate(self) -> None:
-        """One run of kopf, in its thread and loop; cancelled to end it."""
-        scopes: dict[str, list[Store]] = {}
-        for store in self._stores:
-            default = store.namespace is None or not store.resource.namespaced
-            scopes.setdefault(self._namespace if default else str(store.namespace), []).append(store)
-        operators = [
-            asyncio.create_task(self._operator(namespace, stores), name=f"kopf in {namespace or 'all namespaces'}")
-            for namespace, stores in scopes.items()
-        ]
-        try:
-            ended, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
-            for operator in ended:
-                operator.result()
-        finally:
-            for operator in operators:
-                operator.cancel()
-            await asyncio.gather(*operators, return_exceptions=True)
-
-    async def _operator(self, namespace: str, stores: Sequence[Store]) -> None:
-        """One operator of kopf over `stores`, in `namespace`; cancelled to end it.
+    async def _operator(self, store: Store) -> None:
+        """One operator of kopf over `store`, in its thread and loop; cancelled to end it.
 
         There is no `stop_flag`: kopf leaves its waiter for the flag hanging when it fails, and then waits for it
         for 5 seconds, in which nothing is watched.
@@ -252,15 +240,16 @@ class WatchEngine:
                 refused = 1 if time.monotonic() - logged_in > _STEADY else refused + 1
                 await asyncio.sleep(_RELOGIN.wait(refused))
             logged_in = time.monotonic()
-            sessions.append(self._session.open())
+            sessions.append(self._sessions[store].open())
             while len(sessions) > _SESSIONS:
                 await sessions.pop(0).close()
             return kopf.AiohttpSession(server=self._server, aiohttp_session=sessions[-1])
 
         kopf.on.login(registry=registry, id="login")(login)
-        for store in stores:
-            r = store.resource
-            kopf.on.event(r.group, r.version, r.plural, registry=registry, id=f"store-{r.plural}")(self._handler(store))
+        r = store.resource
+        kopf.on.event(r.group, r.version, r.plural, registry=registry, id=f"store-{r.plural}")(self._handler(store))
+        default = store.namespace is None or not r.namespaced
+        namespace = self._namespace if default else str(store.namespace)
         try:
             await kopf.operator(
                 registry=registry,
@@ -297,21 +286,22 @@ class WatchEngine:
 
         return put
 
-    def _on_list(self, resource: Resource) -> None:
-        run = self._run
+    def _on_list(self, store: Store, resource: Resource) -> None:
+        run = self._runs.get(store)
         if run is not None:
-            run.listed.add(resource)
+            run.listed = True
         self._cross(self._sweep.request, resource)
 
-    def _on_discovery(self, begins: bool) -> None:
-        run = self._run
+    def _on_discovery(self, store: Store, begins: bool) -> None:
+        run = self._runs.get(store)
         if run is not None:
             run.discovery(begins)
 
     def _on_swept(self, store: Store) -> None:
-        run = self._run
-        if run is not None and run.quiet() > self._times.first_sweep / 2 and store.resource not in run.listed:
-            self.restart(f"{store.resource.plural} is served now, but was not when the watches began")
+        run = self._runs.get(store)
+        if run is not None and run.quiet() > self._times.first_sweep / 2 and not run.listed:
+            logger.info("restarting: %s is served now, but was not when the watches began", store.resource.plural)
+            run.stop()
 
     def _cross(self, call: Callable[..., None], *args: Any) -> None:
         main = self._main
@@ -323,7 +313,8 @@ class _KopfRun:
     """One run of kopf in a thread; all methods but the thread's own are for the main loop."""
 
     def __init__(self, operate: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.listed: set[Resource] = set()
+        self.listed = False
+        """Whether kopf has begun to list the kind."""
         self._operate = operate
         self._main = asyncio.get_running_loop()
         self._discoveries = 0
