@@ -220,8 +220,10 @@ WHOLE = {
 async def test_a_rule_that_fails_is_told_as_the_page_says(cell: str, error: str, engine_of: EngineOf) -> None:
     (code,) = re.findall(r"`(.+)`", cell)
     rule = code.split()[0]
-    rules = WHOLE | {rule: "" if cell.startswith("no rule") else code}
-    asked = classifier("package signalprocessing\n\n" + "\n\n".join(rules.values()), engine_of("regopy"))
+    rules = WHOLE | {rule: code}
+    asked = classifier(
+        "\n\n".join(["package signalprocessing", "import rego.v1", *rules.values()]), engine_of("regopy")
+    )
     failure = await asked.classify(signal_processing(document_of("")), NOW)
     assert isinstance(failure, RuleFailure)
     assert failure.text == error

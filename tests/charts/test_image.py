@@ -210,7 +210,10 @@ def test_the_install_steps_give_a_program_that_needs_nothing_of_the_sources(imag
 
 def test_the_program_of_the_image_checks_its_files(image: Image) -> None:
     policy = image.root / "policy.rego"
-    policy.write_text("package signalprocessing\n\nimport rego.v1\n\nseverity := lower(input.signal.severity)\n")
+    policy.write_text(
+        "package signalprocessing\n\nimport rego.v1\n\nseverity := lower(input.signal.severity)\n\n"
+        'environment := {"environment": "Test"}\n\npriority := {"priority": "P3"}\n'
+    )
     for engine in ENGINES.get(image.service, [{}]):
         config = image.root / "config.yaml"
         config.write_text(json.dumps({"classifier": {"policyDir": str(image.root), **engine}} if engine else {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ def test_any_text_is_scanned_and_no_token_is_lost(text: str) -> None:
         assert "\n".join([lines[token.line - 1][token.column - 1 :], *lines[token.line :]]).startswith(token.text)
     syntax.check(text)
     syntax.input_paths(text)
+    syntax.package_of(text)
+    syntax.may_define(text, "a")
     syntax.plain_escapes(text)
 
 
@@ -53,3 +56,56 @@ def test_calls_are_led_elsewhere_and_nothing_else() -> None:
         syntax.led_elsewhere(text, {"max": "m"}) == 'x := m(input.max) + a.max(1) # max(2)\ny := "max(3)"\nz := m (4)'
     )
     assert syntax.led_elsewhere("max(a) := a\nx := max(1)", {"max": "m"}) == "max(a) := a\nx := max(1)"
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("package shop\n", "shop"),
+        ("# first\npackage shop.prices\n\nimport rego.v1\n", "shop.prices"),
+        ("x := 1\n", ""),
+        ("package", ""),
+        ("", ""),
+    ],
+)
+def test_the_package_is_read_from_the_first_line(text: str, package: str) -> None:
+    assert syntax.package_of(text) == package
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "price := 3",
+        "default price := 3",
+        "default\n\tprice := 3",
+        "  price := 3",
+        "price = 3 if input.a",
+        "price if input.a",
+        "price contains 3 if input.a",
+        'price["pen"] := 3',
+        "price.pen := 3",
+        "price(x) := 3 if x",
+        "a := 1; price := 3",
+        "a := {",
+    ],
+)
+def test_every_form_of_a_head_may_define_its_rule(head: str) -> None:
+    assert syntax.may_define(f"package shop\n\nimport rego.v1\n\n{head}\n", "price")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "cost := 3",
+        "# price := 3",
+        'cost := "price"',
+        "cost := price + 1",
+        "cost := shop.price",
+        "cost := 3 if {\n\tprice == 3\n}",
+        "cost := 3 if {\n\tprice\n\tprices := [price]\n}",
+        "cost := data\n.price",
+        "prices := 3",
+    ],
+)
+def test_a_name_that_is_only_used_defines_nothing(other: str) -> None:
+    assert not syntax.may_define(f"package shop\n\nimport rego.v1\n\n{other}\n", "price")

@@ -19,7 +19,17 @@ from dataclasses import dataclass
 
 from kubernaut_policy.errors import Problem
 
-__all__ = ["FORBIDDEN", "Token", "check", "input_paths", "led_elsewhere", "plain_escapes", "tokens"]
+__all__ = [
+    "FORBIDDEN",
+    "Token",
+    "check",
+    "input_paths",
+    "led_elsewhere",
+    "may_define",
+    "package_of",
+    "plain_escapes",
+    "tokens",
+]
 
 FORBIDDEN = frozenset({"http.send", "net.lookup_ip_addr", "opa.runtime"})
 """Built-ins that no policy may call."""
@@ -123,6 +133,30 @@ def _dotted(found: list[Token], start: int) -> list[str]:
         names.append(found[at + 1].text)
         at += 2
     return names
+
+
+def package_of(text: str) -> str:
+    """The package that a policy names, such as `shop.prices`; empty if it names none."""
+    found = list(tokens(text))
+    return ".".join(_dotted(found, 1)) if len(found) > 1 and found[0].text == "package" else ""
+
+
+def may_define(text: str, rule: str) -> bool:
+    """Whether a policy may have a rule of this name.
+
+    False is certain, True is not: a name outside of all brackets that begins a line, or stands where only a head does,
+    counts as one. A text whose brackets do not match may define anything; to refuse it is the engine's.
+    """
+    depth, line, heads = 0, 0, False
+    found = list(tokens(text))
+    for at, token in enumerate(found):
+        before, after = (found[at - 1].text if at else ""), (found[at + 1].text if at + 1 < len(found) else "")
+        if token.kind == "name" and token.text == rule and before != ".":
+            begins = depth == 0 and token.line != line
+            heads |= begins or before == "default" or after in (":=", "=", "if", "contains")
+        depth += (token.text in ("{", "[", "(")) - (token.text in ("}", "]", ")"))
+        line = token.line
+    return heads or depth != 0
 
 
 def input_paths(text: str) -> set[tuple[str, ...]]:

@@ -58,6 +58,9 @@ logger = logging.getLogger(__name__)
 PACKAGE = "data.signalprocessing"
 CLASSIFYING_QUERIES = {name: f"{PACKAGE}.{name}" for name in ("environment", "priority", "severity", "cluster")}
 LABELS_QUERY = {"labels": f"{PACKAGE}.labels"}
+MANDATORY: tuple[MandatoryRule, ...] = ("environment", "priority", "severity")
+"""The rules without which a signal fails."""
+
 QUERIES = (*CLASSIFYING_QUERIES.values(), *LABELS_QUERY.values())
 """All that the policy is ever asked."""
 

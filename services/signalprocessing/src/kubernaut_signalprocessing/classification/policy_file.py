@@ -3,6 +3,9 @@
 A file that cannot be used ends the start with one line. Later, one that does not compile leaves the former policy in
 force; it is told as every refused reload is. A compilation that got no time (a busy node) says nothing about the text,
 so it is tried again before the text is refused.
+
+A text of another package, or without one of the rules that every signal needs, compiles, and would end every signal
+Failed, for good. It is refused like one that does not compile.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, PolicyUnavailableError
+from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, PolicyUnavailableError, Problem
+from kubernaut_policy.syntax import may_define, package_of
 from kubernaut_runtime import Clock, Runtime, StartError
 from kubernaut_signalprocessing.config import ClassifierSection, SignalProcessingConfig
 
-from .policy import QUERIES
+from .policy import MANDATORY, PACKAGE, QUERIES
 
 LOAD_TRIES = 4
 LOAD_PAUSE = 2.0
@@ -48,12 +52,28 @@ async def load_policy(evaluator: PolicyEvaluator, content: bytes, path: Path, cl
     policy = Policy.from_bytes(content, str(path))
     for tries_left in reversed(range(LOAD_TRIES)):
         try:
-            await evaluator.replace(policy)
+            await _take(evaluator, policy)
             return
         except PolicyError as error:
             if not (error.retryable and tries_left):
                 raise
         await clock.sleep(LOAD_PAUSE)
+
+
+async def _take(evaluator: PolicyEvaluator, policy: Policy) -> None:
+    if problems := lacking(policy.text):
+        await evaluator.check(policy)  # what the engine has to say of the text comes first
+        raise PolicyCompileError(policy.source, problems)
+    await evaluator.replace(policy)
+
+
+def lacking(text: str) -> list[Problem]:
+    """Return why no signal could be classified by this text, whatever the signal; empty = nothing is known."""
+    expected = PACKAGE.removeprefix("data.")
+    if (package := package_of(text)) != expected:
+        return [Problem(f"the package is {package}, and all that is asked for is in {expected}; name it so", 1)]
+    rules = [rule for rule in MANDATORY if not may_define(text, rule)]
+    return [Problem(f"there is no rule {rule}, without which every signal would fail; write one") for rule in rules]
 
 
 def check_policy(config: SignalProcessingConfig) -> list[str]:
@@ -62,6 +82,8 @@ def check_policy(config: SignalProcessingConfig) -> list[str]:
     try:
         policy = Policy.from_bytes(section.policy_path.read_bytes(), str(section.policy_path))
         asyncio.run(_compiled(policy, section.engine))
+        if problems := lacking(policy.text):
+            raise PolicyCompileError(policy.source, problems)
     except OSError as error:
         return [_unreadable(section, error)]
     except (PolicyCompileError, PolicyUnavailableError) as error:

@@ -6,7 +6,9 @@ One YAML file with one key names the proactive signals and the signal that each 
       PredictedOOMKill: OOMKilled
 
 A name is looked up exactly. A hit is proactive and goes on under the base signal's name; all else is reactive. A new
-file replaces the whole table; one that is refused leaves the former in force.
+file replaces the whole table; one that is refused leaves the former in force. So is one that has other keys in place of
+this one: taken as empty, a slip of the pen would make every signal reactive. Beside it they are ignored, but for
+`--check-config`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Literal, NamedTuple
 
 import yaml
 
+from kubernaut_runtime.text import one_line
 from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
 from kubernaut_signalprocessing.config import DEFAULT_MAPPINGS_PATH, MAPPINGS_PATH_ENV
 
@@ -56,8 +59,8 @@ class SignalModes:
         return SignalMode("reactive", name) if base is None else SignalMode("proactive", base, name)
 
 
-def parse_mappings(content: bytes, source: str) -> dict[str, str]:
-    """Return the table in the file `source`, empty if it has none. Raises `SignalModeError`."""
+def parse_mappings(content: bytes, source: str, *, strict: bool = False) -> dict[str, str]:
+    """Return the table in the file `source`, empty if that is. `strict`: no other keys. Raises `SignalModeError`."""
     try:
         whole = yaml.load(content.decode(), UniqueKeyLoader)
     except UnicodeDecodeError:
@@ -68,6 +71,9 @@ def parse_mappings(content: bytes, source: str) -> dict[str, str]:
         return {}
     if not isinstance(whole, dict):
         raise _refusal(source, f"it must be a map with the key {KEY}")
+    others = [one_line(str(key)) for key in whole if key != KEY]
+    if others and (strict or KEY not in whole):
+        raise _refusal(source, f"{others[0]}: unknown key; what is mapped stands under {KEY}, the only one")
     table = whole.get(KEY)
     if table is None:
         return {}
@@ -89,7 +95,7 @@ def check_mappings(environ: Mapping[str, str] | None = None) -> list[str]:
     """Return what is wrong with the mapping file, one line; nothing is if there is none and none is named."""
     path, named = find_mappings(environ)
     try:
-        parse_mappings(path.read_bytes(), str(path))
+        parse_mappings(path.read_bytes(), str(path), strict=True)
     except OSError as error:
         if named or path.exists():
             why = f"{error.strerror}; correct {MAPPINGS_PATH_ENV}" if named else str(error.strerror)

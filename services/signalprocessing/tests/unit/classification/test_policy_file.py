@@ -18,17 +18,30 @@ from kubernaut_policy import (
     Value,
 )
 from kubernaut_runtime import Runtime
+from kubernaut_signalprocessing.classification.policy import QUERIES
 from kubernaut_signalprocessing.classification.policy_file import (
     LOAD_PAUSE,
     LOAD_TRIES,
     check_policy,
+    lacking,
     load_policy,
     open_policy,
 )
 from kubernaut_signalprocessing.config import SignalProcessingConfig
 from kubernaut_testing.clock import FakeClock
 
-TEXT = b"package signalprocessing\n"
+RULES = {
+    "environment": 'environment := {"environment": "Test", "source": "x"}',
+    "priority": 'priority := {"priority": "P3", "policy_name": "x"}',
+    "severity": 'severity := "info"',
+}
+
+
+def text_of(rules: dict[str, str], package: str = "signalprocessing") -> str:
+    return "\n\n".join([f"package {package}", "import rego.v1", *rules.values()]) + "\n"
+
+
+TEXT = text_of(RULES).encode()
 
 
 class Loading:
@@ -76,8 +89,42 @@ def config_of(folder: Path, **classifier: str) -> SignalProcessingConfig:
     return SignalProcessingConfig.model_validate({"classifier": {"policyDir": str(folder), **classifier}})
 
 
-def write(folder: Path, text: str) -> None:
-    (folder / "policy.rego").write_text(f"package signalprocessing\n\nimport rego.v1\n\n{text}\n")
+def write(folder: Path, severity: str) -> None:
+    (folder / "policy.rego").write_text(text_of(RULES | {"severity": severity}))
+
+
+WITHOUT = [
+    (text_of(RULES, "signals"), "policy.rego:1: the package is signals, and all that is asked for is in signalproc"),
+    (text_of(RULES, "signalprocessing.rules"), "the package is signalprocessing.rules"),
+    (text_of({}), "there is no rule environment, without which every signal would fail; write one; "),
+    *(
+        (text_of({name: text for name, text in RULES.items() if name != rule}), f"policy.rego: there is no rule {rule}")
+        for rule in RULES
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), WITHOUT)
+async def test_a_policy_by_which_every_signal_would_fail_is_refused_and_the_former_stays(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    assert lacking(TEXT.decode()) == []
+    async with PolicyEvaluator(Policy(TEXT.decode()), queries=QUERIES) as evaluator:
+        with pytest.raises(PolicyCompileError) as refused:
+            await load_policy(evaluator, text.encode(), tmp_path / "policy.rego", FakeClock())
+        answers = await evaluator.evaluate({"severity": "data.signalprocessing.severity"}, {})
+    assert str(refused.value).startswith("cannot use the policy: ")
+    assert why in str(refused.value)
+    assert answers["severity"] == Value("info")
+
+
+def test_the_check_refuses_it_too_after_what_the_engine_says(tmp_path: Path) -> None:
+    (tmp_path / "policy.rego").write_text(text_of({}))
+    [refused] = check_policy(config_of(tmp_path))
+    assert refused.count("there is no rule") == len(RULES)
+    (tmp_path / "policy.rego").write_text(text_of({"severity": "severity := nowhere"}))
+    [refused] = check_policy(config_of(tmp_path))
+    assert "there is no rule" not in refused
 
 
 REMAINDER = 'severity := "info" if input.n % 7 == 0'

@@ -44,7 +44,7 @@ def test_a_second_file_replaces_the_table(modes: SignalModes) -> None:
 
 
 @pytest.mark.behaviour(91)
-@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"other: 1\n", b"proactive_signal_mappings:\n"])
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"{}", b"proactive_signal_mappings:\n"])
 def test_an_empty_file_makes_everything_reactive(modes: SignalModes, content: bytes) -> None:
     modes.load(content, "mappings.yaml")
     assert len(modes) == 0
@@ -56,6 +56,8 @@ def test_an_empty_file_makes_everything_reactive(modes: SignalModes, content: by
     [
         (b"\xff", "it is not UTF-8"),
         (b"a: [", "line 1"),
+        (b"PredictedOOMKill: OOMKilled\n", "PredictedOOMKill: unknown key; what is mapped stands under proactive_"),
+        (b"proactive_signal_mapping: {a: b}\n", "proactive_signal_mapping: unknown key"),
         (b"- a\n", "it must be a map with the key proactive_signal_mappings"),
         (b"proactive_signal_mappings: [a]", "must map the names"),
         (b"proactive_signal_mappings: {a: 1}", "proactive_signal_mappings.a must map a signal's name to another"),
@@ -72,6 +74,14 @@ def test_a_file_that_cannot_be_used_is_refused_and_the_table_stays(
     assert str(refused.value).startswith("cannot use the signal mode mappings mappings.yaml: ")
     assert why in str(refused.value)
     assert len(modes) == 2
+
+
+def test_a_key_beside_the_table_is_ignored_by_the_controller_and_told_by_the_check(tmp_path: Path) -> None:
+    path = tmp_path / "mappings.yaml"
+    path.write_bytes(TABLE + b"version: 1\n")
+    assert len(parse_mappings(path.read_bytes(), str(path))) == 2
+    (problem,) = check_mappings({"SIGNAL_MODE_CONFIG_PATH": str(path)})
+    assert problem.startswith(f"cannot use the signal mode mappings {path}: version: unknown key; ")
 
 
 @pytest.mark.behaviour(91)
