@@ -329,3 +329,5 @@ async def test_a_restart_behind_a_clock_that_was_set_back_waits_a_tenth_longer_a
     wait = second.queue.due_in(second.key)
     assert wait is not None
     assert 30 <= wait <= 33
+    await second.clock.advance(wait)
+    await second.attempts(1)

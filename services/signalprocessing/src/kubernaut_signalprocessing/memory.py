@@ -45,7 +45,8 @@ class Memory:
         """Return how long the next attempt has to wait; 0.0 if it need not.
 
         What another process recorded since, or this one before its restart, is known from the status alone; then a
-        wall clock that was set meanwhile makes the wait a tenth longer than the policy's at most.
+        wall clock that was set meanwhile makes the wait a tenth longer than the policy's at most. It is asked once:
+        from then on the wait is kept by the monotonic clock.
         """
         failures = failures_of(sp.status)
         if self.due is not None and (self.due.failures, self.due.recorded) == (failures, _recorded(sp)):
@@ -54,7 +55,9 @@ class Memory:
         if earliest is None:
             return 0.0
         left = (earliest - clock.now()).total_seconds() + _SECOND
-        return min(max(0.0, left), RETRY.policy(failures) * LATEST)
+        left = min(max(0.0, left), RETRY.policy(failures) * LATEST)
+        self.wait_for(sp, clock, left)
+        return left
 
 
 def _recorded(sp: SignalProcessing) -> datetime | None:
