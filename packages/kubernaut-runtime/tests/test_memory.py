@@ -75,10 +75,32 @@ def test_nothing_is_told_of_a_write_that_was_not_made() -> None:
     assert told == []
 
 
-def test_a_new_write_takes_the_place_of_the_one_before() -> None:
+def test_of_two_writes_that_may_have_landed_one_is_told() -> None:
     told: list[str] = []
     news = News[str]()
     news.await_write(lambda obj: True, lambda obj: told.append("first"))
     news.await_write(lambda obj: True, lambda obj: told.append("second"))
     news.look("anything")
+    news.look("anything")
     assert told == ["second"]
+
+
+def test_the_write_before_is_told_when_it_made_the_next_one_needless() -> None:
+    """Its answer was lost, and the pass that made it again did not see it yet."""
+    told: list[str] = []
+    news = News[str]()
+    news.await_write(lambda obj: obj == "written", lambda obj: told.append("first"))
+    news.look("as before")
+    news.await_write(lambda obj: True, lambda obj: told.append("second"))
+    news.not_needed("written")
+    news.look("written")
+    assert told == ["first"]
+
+
+def test_nothing_is_told_of_a_needless_write_itself() -> None:
+    told: list[str] = []
+    news = News[str]()
+    news.await_write(lambda obj: True, told.append)
+    news.not_needed("by somebody else")
+    news.tell("anything")
+    assert told == []

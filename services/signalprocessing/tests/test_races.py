@@ -95,6 +95,31 @@ async def test_a_write_whose_answer_was_lost_is_told_once(
     assert (len(desk.audit), len(desk.events.told)) == (9, 6)
 
 
+@pytest.mark.parametrize("phase", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
+async def test_a_write_whose_answer_was_lost_is_told_once_though_the_watch_is_late(
+    make_desk: MakeDesk, phase: str, ledger: RequestLedger
+) -> None:
+    """As after a network that was cut: the next pass comes before the watch is back."""
+    desk, lost = make_desk(give_up_after=0), []
+
+    async def lose_the_answer(request: Request, send: Send) -> Response:
+        answer = await send(request)
+        if enters(request, phase) and not lost:
+            lost.append(request)
+            raise TransportError("the connection was reset")
+        return answer
+
+    desk.meddle = lose_the_answer
+    desk.create()
+    await eventually_async(lambda: bool(lost))
+    await desk.idle()
+    await desk.clock.advance(5)  # a pass that raised waits for a second
+    await desk.phase("Completed")
+    assert_invariants(ledger, f"{PLURAL}/{desk.namespace}/one", CONTRACT)
+    assert [e["event_data"]["to_phase"] for e in desk.audit if "to_phase" in e["event_data"]].count(phase) == 1
+    assert (len(desk.audit), len(desk.events.told)) == (9, 6)
+
+
 async def test_a_lost_answer_counts_no_failure_twice(desk: Desk) -> None:
     desk.cluster.errors = [TransientReadError("busy")]
     lost = []

@@ -6,6 +6,7 @@ goes when the object goes, and the news that wait for their write.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -57,31 +58,48 @@ class Memories(Generic[M]):
             self._forgotten(found[0])
 
 
+_AWAITED = 32
+"""Writes of one object that may have landed, at most: only a server that gives no answer for hours makes so many."""
+
+
 class News(Generic[T]):
     """What is to be told of a write once it is stored: once, and never before.
 
     A write that raised may have landed all the same. So what is to be told stays until somebody sees: the pass itself
-    (`tell`), or a later pass that finds the object as the write would have made it (`look`).
+    (`tell`), a later pass that finds the object as the write would have made it (`look`), or a later write that was
+    not needed because of it (`not_needed`). Writes that follow one another without an answer are all made for the same
+    version, so one of them has landed at most.
     """
 
     def __init__(self) -> None:
-        self._awaited: tuple[Callable[[T], bool], Callable[[T], None]] | None = None
+        self._awaited: deque[tuple[Callable[[T], bool], Callable[[T], None]]] = deque(maxlen=_AWAITED)
 
     def await_write(self, landed: Callable[[T], bool], told: Callable[[T], None]) -> None:
         """A write begins; `landed` says whether an object has it in it, `told` tells of it."""
-        self._awaited = (landed, told)
+        self._awaited.append((landed, told))
 
     def look(self, obj: T) -> None:
-        """A pass begins with `obj`: tell of the write before, if it has landed."""
-        if self._awaited is not None and self._awaited[0](obj):
-            self.tell(obj)
+        """A pass begins with `obj`: tell of the write before that has landed, if one has."""
+        for landed, told in reversed(self._awaited):
+            if landed(obj):
+                self._awaited.clear()
+                told(obj)
+                return
 
     def tell(self, obj: T) -> None:
         """The write is stored, and made `obj`. Without one that is awaited nothing is told."""
-        awaited, self._awaited = self._awaited, None
-        if awaited is not None:
-            awaited[1](obj)
+        if self._awaited:
+            _, told = self._awaited.pop()
+            self._awaited.clear()
+            told(obj)
+
+    def not_needed(self, obj: T) -> None:
+        """The write was not made: `obj`, the newest version, says so already, perhaps by a write before."""
+        if self._awaited:
+            self._awaited.pop()
+        self.look(obj)
+        self._awaited.clear()
 
     def drop(self) -> None:
-        """The write was not made: there is nothing to tell."""
-        self._awaited = None
+        """The write was not made, and could not be: there is nothing to tell."""
+        self._awaited.clear()

@@ -69,7 +69,8 @@ class Commits:
             return AGAIN
         if update.writes:
             memory.news.tell(now)
-        memory.news.drop()
+        else:
+            memory.news.not_needed(now)
         if now.status.phase in TERMINAL:
             return DONE
         if wait:
