@@ -273,3 +273,14 @@ def test_it_works_on_uvloop_and_in_another_thread() -> None:
         return await asyncio.to_thread(lambda: asyncio.Runner(loop_factory=factory).run(ask()))
 
     assert asyncio.run(in_a_thread()) == Value(1)
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+async def test_what_a_policy_prints_takes_no_memory_for_long(engine: str) -> None:
+    text = "package t\n\nversion := 1 if print(input.long)\n"
+    async with PolicyEvaluator(Policy(text), engine=engine, spares=0, queries=["data.t.version"]) as evaluator:
+        for _ in range(10):
+            results = await evaluator.evaluate({"version": "data.t.version"}, {"long": "x" * 20_000})
+            assert results["version"] == Value(1)
+        (worker,) = evaluator._workers
+        assert os.fstat(worker._said.fileno()).st_size < 100_000

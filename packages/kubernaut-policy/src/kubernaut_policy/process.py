@@ -35,6 +35,8 @@ __all__ = ["WorkerProcess"]
 
 _KEPT = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ALARM_AFTER = 1.0
+_SAID = 64 * 1024
+"""Bytes of what a worker printed that are kept from one answer to the next, at most."""
 
 
 class WorkerProcess:
@@ -138,6 +140,7 @@ class WorkerProcess:
         if not answered.endswith(b"\n"):
             status = await asyncio.to_thread(self._status)
             raise PolicyCrashError(what, status, self._last_words())
+        self._forget_words()
         message: dict[str, Any] = json.loads(answered)
         if "error" in message:
             kind = PolicyInputError if "hand back" in message["error"] else PolicyUnavailableError
@@ -149,6 +152,12 @@ class WorkerProcess:
             return self._process.wait(2.0)
         except subprocess.TimeoutExpired:
             return None
+
+    def _forget_words(self) -> None:
+        """Drop what was printed, if it is much: a policy may print at each evaluation, and the file is in memory."""
+        if os.fstat(self._said.fileno()).st_size > _SAID:
+            os.ftruncate(self._said.fileno(), 0)
+            os.lseek(self._said.fileno(), 0, os.SEEK_SET)  # the worker's place too: it writes to the same open file
 
     def _last_words(self) -> str:
         size = os.fstat(self._said.fileno()).st_size
