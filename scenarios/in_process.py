@@ -1,68 +1,35 @@
-"""The Notification controller in this process, with a clock that is turned by hand, on a real API server.
+"""A controller in this process, with a clock that is turned by hand, on a real API server.
 
-For what a test of the whole program cannot see: waits to the millisecond, passes that do nothing, and states that
-only a change of routing, of leadership or of the CRD between two passes brings about.
+For what a test of the whole program cannot see: waits to the millisecond, passes that do nothing, answers that get
+lost, and what another writer does between two requests. A service's desk adds its reconciler and scripts what that asks
+the world for.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry
 
-from kubernaut_api import NOTIFICATION_REQUEST
-from kubernaut_notification.audit import AuditTrail
-from kubernaut_notification.delivery.breaker import BreakerSettings
-from kubernaut_notification.delivery.channel import DeliveryError, RetryableError
-from kubernaut_notification.delivery.deliverer import Deliverer
-from kubernaut_notification.delivery.lanes import Lanes
-from kubernaut_notification.delivery.message import Message
-from kubernaut_notification.delivery.registry import ChannelRegistry
-from kubernaut_notification.metrics import NotificationMetrics
-from kubernaut_notification.phases import PHASES
-from kubernaut_notification.reconciler import NotificationReconciler
-from kubernaut_notification.reporting import Reporter
-from kubernaut_notification.routing.router import Resolution
-from kubernaut_notification.sending import Sender
-from kubernaut_notification.status import ATTEMPT_IDENTITY, StatusWriter
-from kubernaut_runtime import Connection, Controller, EventRecorder, Store, WorkQueue
-from kubernaut_runtime.audit import JsonLinesSink
+from kubernaut_runtime import Connection, Controller, EventRecorder, Reconciler, Store, WorkQueue
+from kubernaut_runtime.audit import EventSource, JsonLinesSink
 from kubernaut_runtime.audit.jsonlines import LineStream
 from kubernaut_runtime.controller import ControllerMetrics
-from kubernaut_status import ObjectKey, Request, Response, StatusManager, UpdateMode
+from kubernaut_status import ObjectKey, PhaseMachine, Request, Resource, Response, StatusManager, UpdateMode
 from kubernaut_status.retry import Unavailable
 from kubernaut_testing.clock import FakeClock
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.waiting import eventually_async
-from scenarios.notification import API_VERSION, KIND, PLURAL, PROGRAM, notification
+from scenarios.faults.site import FaultSite
+
+__all__ = ["Desk", "Noting", "Send"]
 
 Send = Callable[[Request], Awaitable[Response]]
-
-
-class Failing:
-    """A channel that notes when it is called.
-
-    `answers` are the errors that it raises, None succeeds, the last stays; while `hangs` is set it does not answer.
-    """
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.answers: list[DeliveryError | None] = [RetryableError("always busy")]
-        self.calls: list[float] = []
-        self.hangs = False
-        self._clock = clock
-        self._began = clock.monotonic()
-
-    async def deliver(self, message: Message) -> None:
-        """Note the time, and answer as told."""
-        self.calls.append(round(self._clock.monotonic() - self._began, 6))
-        while self.hangs:
-            await self._clock.sleep(3600)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer is not None:
-            raise answer
 
 
 class Noting(EventRecorder):
@@ -85,63 +52,67 @@ class Noting(EventRecorder):
         return [message for told, message in self.told if told == reason]
 
 
-class Shop:
-    """The controller with all that it is made of, fed by hand; it handles the one object at `key`.
+class Desk:
+    """A controller with all that it is made of, fed by hand; it handles the one object at `key`.
 
-    `routed` are the channels that routing picks now, `channel` the first of them (`add` makes more); `acting_since` is
-    since when this process acts, and `may_act` whether it may; `requests` are what it sent, and `meddle` may change a
-    request or its answer; `events` and `audit` are what it told; `lanes` have two places for each receiver.
+    `requests` are what it sent, and `meddle` may change a request or its answer; `events` and `audit` are what it told;
+    `jitter` spreads its waits; `may_act` is whether this process may. `give_up_after` is how long a write may go
+    without an answer, in seconds. A subclass ends its `__init__` in `work`.
+
+    Attributes:
+        site: what tells of the kind.
+        resource: that kind.
+        phases: its phase machine.
+        source: of its audit events.
+        identities: as for `StatusManager`.
     """
 
-    def __init__(self, control_plane: ControlPlane, namespace: str, *, mode: UpdateMode = "atomic") -> None:
+    site: ClassVar[type[FaultSite]]
+    resource: ClassVar[Resource]
+    phases: ClassVar[PhaseMachine]
+    source: ClassVar[EventSource]
+    identities: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    controller: Controller
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        namespace: str,
+        *,
+        mode: UpdateMode = "atomic",
+        clock: FakeClock | None = None,
+        give_up_after: float = 0,
+    ) -> None:
         self.control_plane, self.namespace, self.mode = control_plane, namespace, mode
-        # A little ahead: it stands still while the server's goes on, and no attempt may be older than its object.
-        self.clock = FakeClock(start=datetime.now(UTC) + timedelta(seconds=10))
+        # A little ahead: it stands still while the server's goes on, and nothing happens before its object exists.
+        self.clock = clock or FakeClock(start=(datetime.now(UTC) + timedelta(seconds=10)).replace(microsecond=0))
         self.jitter = 0.0
-        self.client = Connection.from_kubeconfig(control_plane.kubeconfig).client(f"{PROGRAM}/in-process")
+        self.may_act = True
+        self.client = Connection.from_kubeconfig(control_plane.kubeconfig).client(f"{self.site.program}/in-process")
         self.requests: list[Request] = []
         self.meddle: Callable[[Request, Send], Awaitable[Response]] = lambda request, send: send(request)
-        self.queue = WorkQueue(PLURAL, clock=self.clock)
-        self.store = Store(NOTIFICATION_REQUEST, self.queue.add)
+        self.queue = WorkQueue(self.site.plural, clock=self.clock)
+        self.store = Store(self.resource, self.queue.add)
         self.key = ObjectKey(namespace, "one")
-        self.channels = ChannelRegistry()
-        self.routed: list[str] = []
-        self.channel = self.add("pager")
         self.metrics = CollectorRegistry()
-        self.events = Noting(
-            self.client, component="test", instance="test", resource=NOTIFICATION_REQUEST, clock=self.clock
-        )
-        self.audit = io.StringIO()
-        reporter = Reporter(
-            self.events,
-            AuditTrail(JsonLinesSink(LineStream(self.audit)), self.clock.now),
-            NotificationMetrics(self.metrics),
-        )
-        manager = StatusManager(
+        self.events = Noting(self.client, component="test", instance="test", resource=self.resource, clock=self.clock)
+        self._lines = io.StringIO()
+        self.sink = JsonLinesSink(LineStream(self._lines), payloads=self.source.payloads, now=self.clock.now)
+        self.manager = StatusManager(
             self,
-            NOTIFICATION_REQUEST,
-            phases=PHASES,
-            identities=ATTEMPT_IDENTITY,
+            self.resource,
+            phases=self.phases,
+            identities=self.identities,
             writes=self.store,
             mode=mode,
-            field_manager=PROGRAM,
-            unavailable=Unavailable(give_up_after=0),
+            field_manager=self.site.program,
+            unavailable=Unavailable(give_up_after=give_up_after),
         )
-        self.acting_since = self.clock.now()
-        self.may_act = True
-        self.lanes = Lanes(BreakerSettings(), places=2, clock=self.clock, wake=self.queue.add)
-        reconciler = NotificationReconciler(
-            self.store,
-            StatusWriter(manager, self.clock.now),
-            lambda nr: Resolution(("pager",), tuple(self.routed), {}),
-            Sender(self.store, self.lanes, Deliverer(self.channels, self.clock), reporter, lambda: self.may_act),
-            reporter,
-            self.clock,
-            acting_since=lambda: self.acting_since,
-            random=lambda: self.jitter,
-        )
+
+    def work(self, reconciler: Reconciler) -> None:
+        """Make the controller that has `reconciler`."""
         self.controller = Controller(
-            PLURAL,
+            self.site.plural,
             reconciler,
             self.queue,
             clock=self.clock,
@@ -149,12 +120,15 @@ class Shop:
             metrics=ControllerMetrics(self.metrics),
         )
 
-    def add(self, key: str) -> Failing:
-        """Let routing pick one more channel."""
-        channel = Failing(self.clock)
-        self.channels.register(key, channel)
-        self.routed.append(key)
-        return channel
+    def start(self) -> None:
+        """Let the controller run, in the present loop."""
+        self._task = asyncio.create_task(self.controller.run())
+
+    async def stop(self) -> None:
+        """End it."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.client.close()
 
     async def send(self, request: Request) -> Response:
         """As a `StatusClient`: what the controller sends on the object passes here."""
@@ -162,26 +136,53 @@ class Shop:
         return await self.meddle(request, self.client.send)
 
     @property
-    def passes(self) -> float:
-        """Passes made so far, whatever came of them."""
-        name = "controller_runtime_reconcile_total"
-        return sum(s.value for metric in self.metrics.collect() for s in metric.samples if s.name == name)
+    def verbs(self) -> list[str]:
+        """The verbs of the requests so far."""
+        return [request.verb for request in self.requests]
 
-    def create(self, **spec: object) -> None:
-        """Create the object, with the default retry policy, and let the controller see it."""
-        created = self.control_plane.api.create(
-            notification(self.namespace, "one", **{"retryPolicy": None, **spec})  # type: ignore[arg-type]
-        )
-        self.store.observe("ADDED", created)
+    def counted(self, name: str, label: str) -> dict[str, float]:
+        """What a counter of one label has counted, zeros left out: label -> number."""
+        families = self.metrics.collect()
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return {sample.labels[label]: sample.value for sample in samples if sample.value}
+
+    @property
+    def passes(self) -> int:
+        """Passes made so far, whatever came of them."""
+        return int(sum(self.counted("controller_runtime_reconcile_total", "result").values()))
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit events told so far."""
+        return [json.loads(line) for line in self._lines.getvalue().splitlines()]
+
+    def put(self, manifest: Mapping[str, Any]) -> None:
+        """Create the object, and let the controller see it."""
+        self.store.observe("ADDED", self.control_plane.api.create(manifest))
+
+    def stored(self) -> dict[str, Any]:
+        """The object as the API server has it."""
+        return self.control_plane.api.get(self.site.api_version, self.site.kind, self.namespace, "one")
 
     @property
     def status(self) -> dict[str, Any]:
         """The stored status."""
-        return self.control_plane.api.get(API_VERSION, KIND, self.namespace, "one").get("status") or {}
+        return self.stored().get("status") or {}
 
-    async def attempted(self, number: int) -> None:
-        """Wait until attempt `number` is recorded, and the pass that made it has ended."""
-        await eventually_async(lambda: (self.store.get(self.key) or {})["status"].get("totalAttempts") == number)
+    @property
+    def conditions(self) -> dict[str, tuple[str, str, str]]:
+        """The stored conditions: type -> (status, reason, message)."""
+        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in self.status.get("conditions") or []}
+
+    def write_status(self, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the status as another writer does; returns the object."""
+        return self.control_plane.api.patch(
+            self.site.api_version, self.site.kind, self.namespace, "one", {"status": status}, subresource="status"
+        )
+
+    async def phase(self, phase: str) -> None:
+        """Wait until the object is in `phase` and no pass is under way."""
+        await eventually_async(lambda: (self.store.get(self.key) or {}).get("status", {}).get("phase") == phase)
         await self.idle()
 
     async def idle(self) -> None:

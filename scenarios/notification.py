@@ -18,6 +18,7 @@ from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.invariants import Contract
 from kubernaut_testing.proxy import FaultProxy
 from kubernaut_testing.receivers import Answer, Received, WebhookReceiver
+from scenarios.faults.files import replace
 from scenarios.faults.site import PARALLEL, FaultSite
 
 ROLE = Path(__file__).parents[1] / "services" / "notification" / "deploy" / "role.yaml"
@@ -158,9 +159,7 @@ class NotificationSite(FaultSite):
 
     def replace_routing(self, text: str) -> None:
         """Put another routing file in place, in one step as a mounted ConfigMap is swapped."""
-        fresh = self.routing.with_suffix(".new")
-        fresh.write_text(text)
-        fresh.replace(self.routing)
+        replace(self.routing, text)
 
     def create(self, name: str, to: str = "all", **spec: Any) -> dict[str, Any]:
         """Create a NotificationRequest; `spec` overrides its fields."""
@@ -280,8 +279,3 @@ def notification(namespace: str, name: str, to: str = "all", **spec: Any) -> dic
             **spec,
         },
     }
-
-
-def install_crds(control_plane: ControlPlane) -> None:
-    """Apply the CRDs that the models generate."""
-    NotificationSite.install_crds(control_plane)

@@ -13,6 +13,7 @@ from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.invariants import Contract
 from kubernaut_testing.proxy import Delay, FaultProxy, Rule
+from scenarios.faults.files import replace
 from scenarios.faults.site import PARALLEL, FaultSite
 from scenarios.workloads import create_workload
 
@@ -125,11 +126,6 @@ CONTRACT = Contract(
 """What a SignalProcessing's status means; written apart from the service's own tables."""
 
 
-def install_crds(control_plane: ControlPlane) -> None:
-    """Apply the CRD that the models generate."""
-    SignalProcessingSite.install_crds(control_plane)
-
-
 class SignalProcessingSite(FaultSite):
     """One namespace with its operator, policy and mappings.
 
@@ -180,9 +176,7 @@ class SignalProcessingSite(FaultSite):
 
     def write_policy(self, text: str) -> None:
         """Put another policy in place, as kubelet does: by one rename."""
-        new = self.policies.with_name("policy.rego.new")
-        new.write_text(text)
-        new.rename(self.policies / "policy.rego")
+        replace(self.policies / "policy.rego", text)
 
     def create(self, name: str, /, **options: Any) -> dict[str, Any]:
         """Create a SignalProcessing, by default about a Deployment here; options as for `signal_processing`."""

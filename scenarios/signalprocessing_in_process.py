@@ -1,18 +1,12 @@
-"""The SignalProcessing controller in this process, with a clock that is turned by hand, on a real API server.
+"""The SignalProcessing controller in this process; see `in_process`.
 
-For what a test of the whole program cannot see: waits to the millisecond, passes that do nothing, answers that get
-lost, and what another writer does between two requests. The cluster's facts and the policy's answers are scripted.
+The cluster's facts and the policy's answers are scripted.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from typing import Any
-
-from prometheus_client import CollectorRegistry
 
 from kubernaut_api import (
     SIGNAL_PROCESSING,
@@ -23,10 +17,6 @@ from kubernaut_api import (
     WorkloadContext,
 )
 from kubernaut_policy import Answer, Failure, PolicyError, Results, Undefined, Value
-from kubernaut_runtime import Connection, Controller, Store, WorkQueue
-from kubernaut_runtime.audit import JsonLinesSink
-from kubernaut_runtime.audit.jsonlines import LineStream
-from kubernaut_runtime.controller import ControllerMetrics
 from kubernaut_signalprocessing.audit import SOURCE, AuditTrail
 from kubernaut_signalprocessing.classification.policy import Classifier
 from kubernaut_signalprocessing.classification.signal_mode import SignalModes
@@ -36,13 +26,11 @@ from kubernaut_signalprocessing.phases import PHASES
 from kubernaut_signalprocessing.reconciler import SignalProcessingReconciler
 from kubernaut_signalprocessing.reporting import Reporter
 from kubernaut_signalprocessing.status import StatusWriter
-from kubernaut_status import ObjectKey, Request, Response, StatusManager, UpdateMode
-from kubernaut_status.retry import Unavailable
 from kubernaut_testing.clock import FakeClock
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.waiting import eventually_async
-from scenarios.in_process import Noting, Send
-from scenarios.signalprocessing import API_VERSION, KIND, PLURAL, PROGRAM, signal_processing
+from scenarios.in_process import Desk
+from scenarios.signalprocessing import SignalProcessingSite, signal_processing
 
 PRODUCTION = {"kubernaut.ai/environment": "production", "kubernaut.ai/team": "payments"}
 POLICY_HASH = "0f" * 32
@@ -96,102 +84,39 @@ class ScriptedPolicy:
         return Results(POLICY_HASH, {name: self.answers.get(name, Failure("no such rule")) for name in queries})
 
 
-class Desk:
-    """The controller with all that it is made of, fed by hand; it handles the one object at `key`.
+class SignalProcessingDesk(Desk):
+    """The SignalProcessing controller, fed by hand.
 
-    `requests` are what it sent, and `meddle` may change a request or its answer; `events` and `audit` are what it told.
-    `config` are sections of the config file; `give_up_after` is how long a write may go without an answer, in seconds.
+    `config` are sections of its config file, `options` those of `Desk`.
     """
 
+    site, resource, phases, source = SignalProcessingSite, SIGNAL_PROCESSING, PHASES, SOURCE
+
     def __init__(
-        self,
-        control_plane: ControlPlane,
-        namespace: str,
-        *,
-        mode: UpdateMode = "atomic",
-        config: Mapping[str, Any] | None = None,
-        clock: FakeClock | None = None,
-        give_up_after: float = 0,
+        self, control_plane: ControlPlane, namespace: str, *, config: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
-        self.control_plane, self.namespace = control_plane, namespace
-        # A little ahead: it stands still while the server's goes on, and nothing happens before its object exists.
-        self.clock = clock or FakeClock(start=(datetime.now(UTC) + timedelta(seconds=10)).replace(microsecond=0))
-        self.jitter = 0.0
-        self.client = Connection.from_kubeconfig(control_plane.kubeconfig).client(f"{PROGRAM}/in-process")
-        self.requests: list[Request] = []
-        self.meddle: Callable[[Request, Send], Awaitable[Response]] = lambda request, send: send(request)
-        self.queue = WorkQueue(PLURAL, clock=self.clock)
-        self.store = Store(SIGNAL_PROCESSING, self.queue.add)
-        self.key = ObjectKey(namespace, "one")
+        super().__init__(control_plane, namespace, **options)
         self.cluster = ScriptedCluster(self.clock)
         self.policy = ScriptedPolicy()
         self.modes = SignalModes({"PredictedOOMKill": "OOMKilled"})
-        self.metrics = CollectorRegistry()
-        self.events = Noting(
-            self.client, component="test", instance="test", resource=SIGNAL_PROCESSING, clock=self.clock
-        )
-        self._audit = io.StringIO()
         metrics = SignalProcessingMetrics(self.metrics, self.clock.now)
-        reporter = Reporter(
-            self.events,
-            AuditTrail(
-                JsonLinesSink(LineStream(self._audit), payloads=SOURCE.payloads, now=self.clock.now), self.clock.now
-            ),
-            metrics,
+        self.work(
+            SignalProcessingReconciler(
+                self.store,
+                StatusWriter(self.manager, self.clock.now),
+                self.cluster,
+                Classifier(self.policy, self.modes, metrics.policy_error),
+                Reporter(self.events, AuditTrail(self.sink, self.clock.now), metrics),
+                self.clock,
+                SignalProcessingConfig.model_validate(config or {}),
+                random=lambda: self.jitter,
+            )
         )
-        manager = StatusManager(
-            self,
-            SIGNAL_PROCESSING,
-            phases=PHASES,
-            writes=self.store,
-            mode=mode,
-            field_manager=PROGRAM,
-            unavailable=Unavailable(give_up_after=give_up_after),
-        )
-        reconciler = SignalProcessingReconciler(
-            self.store,
-            StatusWriter(manager, self.clock.now),
-            self.cluster,
-            Classifier(self.policy, self.modes, metrics.policy_error),
-            reporter,
-            self.clock,
-            SignalProcessingConfig.model_validate(config or {}),
-            random=lambda: self.jitter,
-        )
-        self.controller = Controller(
-            PLURAL, reconciler, self.queue, clock=self.clock, metrics=ControllerMetrics(self.metrics)
-        )
-
-    async def send(self, request: Request) -> Response:
-        """As a `StatusClient`: what the controller sends on the object passes here."""
-        self.requests.append(request)
-        return await self.meddle(request, self.client.send)
-
-    @property
-    def verbs(self) -> list[str]:
-        """The verbs of the requests so far."""
-        return [request.verb for request in self.requests]
-
-    def counted(self, name: str, label: str) -> dict[str, float]:
-        """What a counter of one label has counted, zeros left out: label -> number."""
-        families = self.metrics.collect()
-        samples = [sample for family in families for sample in family.samples if sample.name == name]
-        return {sample.labels[label]: sample.value for sample in samples if sample.value}
-
-    @property
-    def passes(self) -> int:
-        """How many passes were made."""
-        return int(sum(self.counted("controller_runtime_reconcile_total", "result").values()))
 
     @property
     def failures(self) -> dict[str, float]:
         """The signals that ended Failed: reason -> number."""
         return self.counted("signalprocessing_failures_total", "reason")
-
-    @property
-    def audit(self) -> list[dict[str, Any]]:
-        """The audit events told so far."""
-        return [json.loads(line) for line in self._audit.getvalue().splitlines()]
 
     @property
     def audit_types(self) -> list[str]:
@@ -200,37 +125,7 @@ class Desk:
 
     def create(self, **options: Any) -> None:
         """Create the object, and let the controller see it."""
-        created = self.control_plane.api.create(signal_processing(self.namespace, "one", **options))
-        self.store.observe("ADDED", created)
-
-    def stored(self) -> dict[str, Any]:
-        """The object as the API server has it."""
-        return self.control_plane.api.get(API_VERSION, KIND, self.namespace, "one")
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """The stored status."""
-        return self.stored().get("status") or {}
-
-    @property
-    def conditions(self) -> dict[str, tuple[str, str, str]]:
-        """The stored conditions: type -> (status, reason, message)."""
-        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in self.status.get("conditions") or []}
-
-    def write_status(self, status: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the status as another writer does; returns the object."""
-        return self.control_plane.api.patch(
-            API_VERSION, KIND, self.namespace, "one", {"status": status}, subresource="status"
-        )
-
-    async def phase(self, phase: str) -> None:
-        """Wait until the object is in `phase` and no pass is under way."""
-        await eventually_async(lambda: (self.store.get(self.key) or {}).get("status", {}).get("phase") == phase)
-        await self.idle()
-
-    async def idle(self) -> None:
-        """Wait until no pass is under way or to be made at once."""
-        await eventually_async(lambda: not self.queue.working and not len(self.queue))
+        self.put(signal_processing(self.namespace, "one", **options))
 
     async def attempts(self, number: int) -> None:
         """Wait until the target was read `number` times and no pass is under way."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scenarios.notification import PLURAL, PROGRAM, NotificationSite, install_crds, notification
+from scenarios.notification import PLURAL, PROGRAM, NotificationSite, notification
 
 from benchmarks.loads import Load
 from benchmarks.modes import MODES, Mode
@@ -105,7 +105,7 @@ NOTIFICATION = Service(
         Load("busy", "1,000 a minute for 5 minutes", 5000, per_minute=1000),
         Load("backlog", "5,000 at start", 5000, backlog=True, fresh=20),
     ),
-    install=install_crds,
+    install=NotificationSite.install_crds,
     stage=_stage,
     examples=(
         _example(

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from scenarios.signalprocessing import PLURAL, PROGRAM, SignalProcessingSite, install_crds, signal_processing
+from scenarios.signalprocessing import PLURAL, PROGRAM, SignalProcessingSite, signal_processing
 from scenarios.workloads import create_workload
 
 from benchmarks.loads import Load
@@ -142,7 +142,7 @@ SIGNAL_PROCESSING = Service(
         "whose CPU and memory are told beside the operator's."
     ),
     loads=(Load("signals", "500 at once, 20 targets", 500, rounds=3, modes=MODES),),
-    install=install_crds,
+    install=SignalProcessingSite.install_crds,
     stage=_stage,
     examples=(
         Example("enriched", "Enriching to Classifying: context, condition, phase", 3, partial(_prepare, ENRICHING)),

@@ -15,6 +15,7 @@ from kubernaut_testing.proxy import FaultProxy, Rule
 from kubernaut_testing.proxy.actions import Delay
 from kubernaut_testing.waiting import eventually
 from scenarios.faults import FULL
+from scenarios.faults.files import replace
 from scenarios.faults.site import FaultSite
 from scenarios.faults.verdicts import all_ended, assert_cost, assert_done_once, codes
 
@@ -81,18 +82,13 @@ def test_a_token_that_has_expired_is_read_again_when_its_file_is_rotated(
     plane, token = site.control_plane, tmp_path / "token"
     good = plane.token(site.namespace, site.account)
 
-    def rotate(content: str) -> None:
-        fresh = token.with_suffix(".new")
-        fresh.write_text(content)
-        fresh.replace(token)
-
-    rotate(good)
+    replace(token, good)
     argv = site.deployment.process.argv
     argv[argv.index("--kubeconfig") + 1] = plane.kubeconfig_for(site.namespace, site.account, token_file=token)
     with site.deployment:
         site.create("before")
         eventually(lambda: site.ended("before"))
-        rotate("expired")
+        replace(token, "expired")
         during = [f"during-{number}" for number in range(3)]
         for name in during:
             site.create(name)
@@ -104,7 +100,7 @@ def test_a_token_that_has_expired_is_read_again_when_its_file_is_rotated(
         time.sleep(seconds)  # as long as the fault lasts
         assert not any(site.phase(name) for name in during)
         assert len(refused()) < 30 + 10 * seconds
-        rotate(good)
+        replace(token, good)
         eventually(lambda: all_ended(site, during), timeout=10 + 2 * seconds)
         site.create("after")
         eventually(lambda: site.ended("after"), timeout=10 + seconds)

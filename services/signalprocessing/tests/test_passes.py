@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from scenarios.signalprocessing import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, signal_processing
-from scenarios.signalprocessing_in_process import POLICY_HASH, Desk
+from scenarios.signalprocessing_in_process import POLICY_HASH, SignalProcessingDesk
 
 from kubernaut_api import ClusterContext, KubernetesContext, NamespaceContext
 from kubernaut_policy import Failure, PolicyInputError, Undefined, Value
@@ -17,11 +17,13 @@ from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.waiting import eventually_async
 
-MakeDesk = Callable[..., Desk]
+MakeDesk = Callable[..., SignalProcessingDesk]
 
 
 @pytest.mark.behaviour(1, 3, "W2")
-async def test_a_signal_is_completed_with_five_writes_and_no_reads(desk: Desk, ledger: RequestLedger) -> None:
+async def test_a_signal_is_completed_with_five_writes_and_no_reads(
+    desk: SignalProcessingDesk, ledger: RequestLedger
+) -> None:
     desk.create()
     await desk.phase("Completed")
     ref = f"{PLURAL}/{desk.namespace}/one"
@@ -36,7 +38,7 @@ async def test_a_signal_is_completed_with_five_writes_and_no_reads(desk: Desk, l
 
 
 @pytest.mark.behaviour(88, 101, 102)
-async def test_the_status_of_a_completed_signal_has_everything_that_was_found(desk: Desk) -> None:
+async def test_the_status_of_a_completed_signal_has_everything_that_was_found(desk: SignalProcessingDesk) -> None:
     desk.create(name="PredictedOOMKill")
     await desk.phase("Completed")
     status, now = desk.status, desk.clock.now().isoformat().replace("+00:00", "Z")
@@ -79,7 +81,7 @@ async def test_the_status_of_a_completed_signal_has_everything_that_was_found(de
 
 
 @pytest.mark.behaviour(95, 99)
-async def test_a_completed_signal_has_six_events_and_nine_audit_events(desk: Desk) -> None:
+async def test_a_completed_signal_has_six_events_and_nine_audit_events(desk: SignalProcessingDesk) -> None:
     desk.create(clusterID="")
     await desk.phase("Completed")
     assert [reason for reason, _ in desk.events.told] == [
@@ -102,7 +104,7 @@ async def test_a_completed_signal_has_six_events_and_nine_audit_events(desk: Des
     assert {event["correlation_id"] for event in desk.audit} == {"rr-1"}
 
 
-async def test_the_metrics_count_each_phase_once(desk: Desk) -> None:
+async def test_the_metrics_count_each_phase_once(desk: SignalProcessingDesk) -> None:
     desk.create()
     await desk.phase("Completed")
 
@@ -119,7 +121,7 @@ async def test_the_metrics_count_each_phase_once(desk: Desk) -> None:
 
 @pytest.mark.behaviour(4, 5)
 @pytest.mark.parametrize("end", ["Completed", "Failed"])
-async def test_what_ended_is_left_alone(desk: Desk, end: str) -> None:
+async def test_what_ended_is_left_alone(desk: SignalProcessingDesk, end: str) -> None:
     if end == "Failed":
         desk.policy.answers["severity"] = Undefined()
     desk.create()
@@ -131,7 +133,7 @@ async def test_what_ended_is_left_alone(desk: Desk, end: str) -> None:
 
 
 @pytest.mark.behaviour(2)
-async def test_a_name_that_no_object_has_asks_for_nothing(desk: Desk) -> None:
+async def test_a_name_that_no_object_has_asks_for_nothing(desk: SignalProcessingDesk) -> None:
     desk.queue.add(desk.key)
     await eventually_async(lambda: desk.passes == 1)
     await desk.idle()
@@ -140,7 +142,7 @@ async def test_a_name_that_no_object_has_asks_for_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.behaviour(6)
-async def test_the_generation_at_the_end_is_the_one_that_was_processed(desk: Desk) -> None:
+async def test_the_generation_at_the_end_is_the_one_that_was_processed(desk: SignalProcessingDesk) -> None:
     """An object may get its spec after its creation, once."""
     whole = signal_processing(desk.namespace, "one")
     desk.control_plane.api.create({key: value for key, value in whole.items() if key != "spec"})
@@ -153,7 +155,7 @@ async def test_the_generation_at_the_end_is_the_one_that_was_processed(desk: Des
 @pytest.mark.behaviour(61, 62, 63)
 @pytest.mark.parametrize("labels", [{"environment": "production", "tier": "gold"}, None])
 async def test_the_class_of_a_cluster_is_told_beside_its_labels_if_it_has_one(
-    desk: Desk, labels: dict[str, str] | None
+    desk: SignalProcessingDesk, labels: dict[str, str] | None
 ) -> None:
     if labels:
         desk.cluster.context.cluster = ClusterContext(labels=labels)
@@ -167,7 +169,7 @@ async def test_the_class_of_a_cluster_is_told_beside_its_labels_if_it_has_one(
 
 
 @pytest.mark.behaviour(96)
-async def test_a_degraded_enrichment_is_told_and_goes_on(desk: Desk) -> None:
+async def test_a_degraded_enrichment_is_told_and_goes_on(desk: SignalProcessingDesk) -> None:
     desk.cluster.context = KubernetesContext(namespace=NamespaceContext(name="shop"), degraded_mode=True)
     desk.create(targetType="aws")
     await desk.phase("Completed")
@@ -197,7 +199,7 @@ async def test_a_degraded_enrichment_is_told_and_goes_on(desk: Desk) -> None:
     ],
 )
 async def test_a_rule_that_gives_nothing_storable_ends_in_failed_before_anything_is_refused(
-    desk: Desk, rule: str, answer: Any, reason: str, said: str
+    desk: SignalProcessingDesk, rule: str, answer: Any, reason: str, said: str
 ) -> None:
     """Weak point 4: there, the API server refuses the write for ever."""
     desk.policy.answers[rule] = answer
@@ -222,7 +224,7 @@ async def test_a_rule_that_gives_nothing_storable_ends_in_failed_before_anything
     assert desk.failures == desk.counted("signalprocessing_policy_errors_total", "error_type") == {rule: 1}
 
 
-async def test_a_policy_that_cannot_take_the_input_ends_in_failed(desk: Desk) -> None:
+async def test_a_policy_that_cannot_take_the_input_ends_in_failed(desk: SignalProcessingDesk) -> None:
     desk.policy.errors = [PolicyInputError("the answer is too large")]
     desk.create()
     await desk.phase("Failed")
@@ -240,7 +242,9 @@ async def test_a_policy_that_cannot_take_the_input_ends_in_failed(desk: Desk) ->
         (InvalidTargetError("cannot enrich Pod: no namespace"), "invalid_target"),
     ],
 )
-async def test_what_can_never_be_enriched_fails_at_once_and_says_why(desk: Desk, error: Exception, why: str) -> None:
+async def test_what_can_never_be_enriched_fails_at_once_and_says_why(
+    desk: SignalProcessingDesk, error: Exception, why: str
+) -> None:
     desk.cluster.errors = [error]
     desk.create(clusterID="east")
     await desk.phase("Failed")
@@ -266,7 +270,7 @@ async def test_in_sequential_mode_each_change_is_a_write_and_the_end_is_the_same
     assert (len(desk.events.told), len(desk.audit)) == (6, 9)
 
 
-async def test_an_object_that_is_being_deleted_is_left_alone(desk: Desk) -> None:
+async def test_an_object_that_is_being_deleted_is_left_alone(desk: SignalProcessingDesk) -> None:
     created = desk.control_plane.api.create(
         {
             "apiVersion": API_VERSION,
@@ -283,7 +287,7 @@ async def test_an_object_that_is_being_deleted_is_left_alone(desk: Desk) -> None
     )
 
 
-async def test_a_signal_without_a_parent_is_completed_without_audit_events(desk: Desk) -> None:
+async def test_a_signal_without_a_parent_is_completed_without_audit_events(desk: SignalProcessingDesk) -> None:
     """The schema takes an object without a spec; nothing could be correlated."""
     created = desk.control_plane.api.create(
         {

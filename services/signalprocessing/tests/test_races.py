@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from scenarios.signalprocessing import CONTRACT, PLURAL, signal_processing
-from scenarios.signalprocessing_in_process import Desk
+from scenarios.signalprocessing_in_process import SignalProcessingDesk
 
 from kubernaut_signalprocessing.enrichment import TransientReadError
 from kubernaut_status import Request, Response, TransportError
@@ -17,7 +17,7 @@ from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.waiting import eventually_async
 
-MakeDesk = Callable[..., Desk]
+MakeDesk = Callable[..., SignalProcessingDesk]
 Send = Callable[[Request], Any]
 
 CANCELLED = {"phase": "Failed", "failureInfo": {"error": "the parent has ended"}}
@@ -29,7 +29,9 @@ def enters(request: Request, phase: str) -> bool:
 
 @pytest.mark.behaviour(5, "W3")
 @pytest.mark.parametrize("entering", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
-async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(desk: Desk, entering: str) -> None:
+async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(
+    desk: SignalProcessingDesk, entering: str
+) -> None:
     """Weak point 3: there, the object comes back to life."""
 
     async def cancelled_first(request: Request, send: Send) -> Response:
@@ -50,7 +52,7 @@ async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(desk: De
 
 
 @pytest.mark.behaviour("W3")
-async def test_a_stale_view_cannot_take_an_object_back(desk: Desk, ledger: RequestLedger) -> None:
+async def test_a_stale_view_cannot_take_an_object_back(desk: SignalProcessingDesk, ledger: RequestLedger) -> None:
     """Weak point 3: there, a cached Pending takes a later phase back to Enriching."""
     other = {"phase": "Pending", "startTime": "2026-03-01T10:00:00Z"}
     desk.control_plane.api.create(signal_processing(desk.namespace, "one"))
@@ -120,7 +122,7 @@ async def test_a_write_whose_answer_was_lost_is_told_once_though_the_watch_is_la
     assert (len(desk.audit), len(desk.events.told)) == (9, 6)
 
 
-async def test_a_lost_answer_counts_no_failure_twice(desk: Desk) -> None:
+async def test_a_lost_answer_counts_no_failure_twice(desk: SignalProcessingDesk) -> None:
     desk.cluster.errors = [TransientReadError("busy")]
     lost = []
 
@@ -144,7 +146,7 @@ async def test_a_lost_answer_counts_no_failure_twice(desk: Desk) -> None:
     assert 30 <= wait <= 31
 
 
-async def test_conditions_of_other_writers_survive_a_conflict(desk: Desk) -> None:
+async def test_conditions_of_other_writers_survive_a_conflict(desk: SignalProcessingDesk) -> None:
     theirs = {
         "type": "Audited",
         "status": "True",
@@ -167,7 +169,7 @@ async def test_conditions_of_other_writers_survive_a_conflict(desk: Desk) -> Non
 
 
 @pytest.mark.behaviour("W4")
-async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk: Desk) -> None:
+async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk: SignalProcessingDesk) -> None:
     """As with a CRD that is stricter than ours."""
 
     async def refused(request: Request, send: Send) -> Response:
@@ -187,7 +189,7 @@ async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk
 
 
 @pytest.mark.behaviour(2)
-async def test_an_object_that_is_gone_ends_the_work_quietly(desk: Desk) -> None:
+async def test_an_object_that_is_gone_ends_the_work_quietly(desk: SignalProcessingDesk) -> None:
     async def deleted_first(request: Request, send: Send) -> Response:
         if enters(request, "Classifying"):
             desk.control_plane.api.delete("kubernaut.ai/v1alpha1", "SignalProcessing", desk.namespace, "one")
@@ -202,7 +204,7 @@ async def test_an_object_that_is_gone_ends_the_work_quietly(desk: Desk) -> None:
 
 
 @pytest.mark.behaviour("W1")
-async def test_an_older_crd_that_drops_fields_makes_no_hot_loop(desk: Desk) -> None:
+async def test_an_older_crd_that_drops_fields_makes_no_hot_loop(desk: SignalProcessingDesk) -> None:
     """The count of failures is not stored; the wait is kept all the same."""
     desk.cluster.errors, desk.cluster.lasting = [TransientReadError("busy")], True
 

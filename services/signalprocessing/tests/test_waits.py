@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from scenarios.signalprocessing import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, signal_processing
-from scenarios.signalprocessing_in_process import Desk
+from scenarios.signalprocessing_in_process import SignalProcessingDesk
 
 from kubernaut_api import format_time
 from kubernaut_policy import PolicyTimeoutError
@@ -21,7 +21,7 @@ from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.waiting import eventually_async
 
-MakeDesk = Callable[..., Desk]
+MakeDesk = Callable[..., SignalProcessingDesk]
 
 BUSY = TransientReadError("cannot read pods shop/api-1: 503 ServiceUnavailable")
 MISSING = NamespaceMissingError("shop", "Pod shop/api-1")
@@ -29,13 +29,13 @@ FORBIDDEN = ForbiddenReadError(verb="get", resource="pods", namespace="shop")
 LATE = PolicyTimeoutError("evaluate", 5.0)
 
 
-def in_seconds(desk: Desk, seconds: float) -> str:
+def in_seconds(desk: SignalProcessingDesk, seconds: float) -> str:
     return format_time(desk.clock.now() + timedelta(seconds=seconds))
 
 
 @pytest.mark.behaviour(37, "W1", "W10")
 async def test_a_busy_api_server_is_asked_again_after_30_60_120_240_and_then_300_seconds(
-    desk: Desk, ledger: RequestLedger
+    desk: SignalProcessingDesk, ledger: RequestLedger
 ) -> None:
     desk.cluster.errors = [BUSY] * 7
     desk.create()
@@ -59,7 +59,7 @@ async def test_a_busy_api_server_is_asked_again_after_30_60_120_240_and_then_300
 
 
 @pytest.mark.behaviour("W1")
-async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait(desk: Desk) -> None:
+async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait(desk: SignalProcessingDesk) -> None:
     """Weak point 1: there, its own write wakes it at once."""
     desk.cluster.errors = [BUSY]
     desk.create()
@@ -76,7 +76,9 @@ async def test_a_wake_up_before_the_due_time_writes_nothing_and_shortens_no_wait
 
 
 @pytest.mark.behaviour("W1")
-async def test_the_echo_of_an_own_write_makes_no_pass_and_a_foreign_write_no_attempt(desk: Desk) -> None:
+async def test_the_echo_of_an_own_write_makes_no_pass_and_a_foreign_write_no_attempt(
+    desk: SignalProcessingDesk,
+) -> None:
     desk.cluster.errors = [BUSY]
     desk.create()
     await desk.attempts(1)
@@ -93,7 +95,7 @@ async def test_the_echo_of_an_own_write_makes_no_pass_and_a_foreign_write_no_att
 
 
 @pytest.mark.behaviour(97)
-async def test_each_failed_attempt_is_told_in_the_same_words(desk: Desk) -> None:
+async def test_each_failed_attempt_is_told_in_the_same_words(desk: SignalProcessingDesk) -> None:
     desk.cluster.errors = [BUSY, BUSY]
     desk.create()
     await desk.attempts(1)
@@ -107,7 +109,7 @@ async def test_each_failed_attempt_is_told_in_the_same_words(desk: Desk) -> None
 
 
 @pytest.mark.behaviour("W1")
-async def test_jitter_lengthens_a_wait_by_a_tenth_and_to_300_seconds_at_most(desk: Desk) -> None:
+async def test_jitter_lengthens_a_wait_by_a_tenth_and_to_300_seconds_at_most(desk: SignalProcessingDesk) -> None:
     desk.jitter = 0.999999
     desk.cluster.errors, desk.cluster.lasting = [BUSY], True
     desk.create()
@@ -120,7 +122,7 @@ async def test_jitter_lengthens_a_wait_by_a_tenth_and_to_300_seconds_at_most(des
 
 
 @pytest.mark.behaviour(38)
-async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(desk: Desk) -> None:
+async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(desk: SignalProcessingDesk) -> None:
     desk.cluster.errors = [TransientReadError("busy", retry_after=95), TransientReadError("busy", retry_after=1)]
     desk.create()
     await desk.attempts(1)
@@ -140,7 +142,7 @@ async def test_a_retry_after_that_is_longer_than_the_policy_s_wait_is_honoured(d
     ],
 )
 async def test_what_does_not_pass_by_itself_is_tried_five_times_and_then_named(
-    desk: Desk, error: Exception, why: str
+    desk: SignalProcessingDesk, error: Exception, why: str
 ) -> None:
     """Weak point 6: there, it is tried for ever."""
     desk.cluster.errors, desk.cluster.lasting = [error], True
@@ -168,7 +170,7 @@ async def test_the_number_of_attempts_is_configured(make_desk: MakeDesk) -> None
     assert desk.cluster.calls == [0]
 
 
-async def test_a_busy_server_uses_up_no_attempt_of_what_comes_after_it(desk: Desk) -> None:
+async def test_a_busy_server_uses_up_no_attempt_of_what_comes_after_it(desk: SignalProcessingDesk) -> None:
     desk.cluster.errors = [*[BUSY] * 6, MISSING]
     desk.create()
     for number, wait in enumerate((30, 60, 120, 240, 300, 300, 300), start=1):
@@ -177,7 +179,7 @@ async def test_a_busy_server_uses_up_no_attempt_of_what_comes_after_it(desk: Des
     await desk.phase("Completed")
 
 
-async def test_a_namespace_that_appears_meanwhile_is_used(desk: Desk) -> None:
+async def test_a_namespace_that_appears_meanwhile_is_used(desk: SignalProcessingDesk) -> None:
     desk.cluster.errors = [MISSING, MISSING]
     desk.create()
     await desk.attempts(1)
@@ -188,7 +190,7 @@ async def test_a_namespace_that_appears_meanwhile_is_used(desk: Desk) -> None:
 
 
 @pytest.mark.behaviour("W5")
-async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: Desk) -> None:
+async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: SignalProcessingDesk) -> None:
     """Weak point 5: there, a node short of CPU ends signals."""
     desk.policy.errors = [LATE, LATE]
     desk.create()
@@ -204,7 +206,7 @@ async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: Desk) -> 
 
 
 @pytest.mark.behaviour("W5")
-async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk: Desk) -> None:
+async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk: SignalProcessingDesk) -> None:
     desk.policy.errors = [LATE] * 3
     desk.create()
     await desk.phase("Classifying")
@@ -223,7 +225,9 @@ async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk
 @pytest.mark.parametrize(
     ("phase", "condition"), [("Enriching", "EnrichmentComplete"), ("Classifying", "ClassificationComplete")]
 )
-async def test_a_deadline_fires_at_its_time_without_an_event(desk: Desk, phase: str, condition: str) -> None:
+async def test_a_deadline_fires_at_its_time_without_an_event(
+    desk: SignalProcessingDesk, phase: str, condition: str
+) -> None:
     if phase == "Enriching":
         desk.cluster.errors = [BUSY]
     else:
@@ -256,7 +260,7 @@ async def test_a_deadline_fires_at_its_time_without_an_event(desk: Desk, phase: 
     ],
 )
 async def test_a_deadline_ends_every_phase_with_its_own_condition(
-    desk: Desk, phase: str, condition: str | None
+    desk: SignalProcessingDesk, phase: str, condition: str | None
 ) -> None:
     late = signal_processing(desk.namespace, "one", times_out_at="2026-03-01T10:00:00Z")
     desk.control_plane.api.create(late)
@@ -271,7 +275,9 @@ async def test_a_deadline_ends_every_phase_with_its_own_condition(
 
 
 @pytest.mark.behaviour(19)
-async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Desk, ledger: RequestLedger) -> None:
+async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(
+    desk: SignalProcessingDesk, ledger: RequestLedger
+) -> None:
     desk.create(times_out_at=in_seconds(desk, -60))
     await desk.phase("Failed")
     ref = f"{PLURAL}/{desk.namespace}/one"
@@ -281,7 +287,7 @@ async def test_a_deadline_that_has_passed_at_creation_takes_two_writes(desk: Des
 
 
 @pytest.mark.behaviour(17)
-async def test_a_deadline_far_ahead_changes_nothing(desk: Desk) -> None:
+async def test_a_deadline_far_ahead_changes_nothing(desk: SignalProcessingDesk) -> None:
     desk.create(times_out_at=in_seconds(desk, 3600))
     await desk.phase("Completed")
 
@@ -305,7 +311,9 @@ async def test_a_restart_keeps_the_wait(make_desk: MakeDesk) -> None:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_wall_clock_that_jumps_makes_no_attempt_earlier_or_later(desk: Desk, hours: int) -> None:
+async def test_a_wall_clock_that_jumps_makes_no_attempt_earlier_or_later(
+    desk: SignalProcessingDesk, hours: int
+) -> None:
     desk.cluster.errors = [BUSY]
     desk.create()
     await desk.attempts(1)

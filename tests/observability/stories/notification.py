@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from scenarios.notification import PLURAL, NotificationSite, install_crds
+from scenarios.notification import PLURAL, NotificationSite
 from tests.observability.stories.story import ELECTION
 
 from kubernaut_testing.controlplane import ControlPlane
@@ -80,7 +80,7 @@ class NotificationStory:
 @contextmanager
 def notification(control_plane: ControlPlane, folder: Path) -> Iterator[NotificationStory]:
     """An operator of its own, started."""
-    install_crds(control_plane)
+    NotificationSite.install_crds(control_plane)
     namespace = control_plane.create_namespace("observability-notification")
     with WebhookReceiver() as receiver, FaultProxy(control_plane) as proxy:
         config = {"controller": ELECTION}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scenarios.signalprocessing import PLURAL, SignalProcessingSite, install_crds
+from scenarios.signalprocessing import PLURAL, SignalProcessingSite
 from tests.observability.stories.story import ELECTION
 
 from kubernaut_testing.controlplane import ControlPlane
@@ -103,7 +103,7 @@ class SignalProcessingStory:
 @contextmanager
 def signalprocessing(control_plane: ControlPlane, folder: Path) -> Iterator[SignalProcessingStory]:
     """An operator of its own, started; what does not pass by itself is tried once."""
-    install_crds(control_plane)
+    SignalProcessingSite.install_crds(control_plane)
     namespace = control_plane.create_namespace("observability-signalprocessing")
     with FaultProxy(control_plane) as proxy:
         config = {"controller": ELECTION, "enrichment": {"maxAttempts": 1}}

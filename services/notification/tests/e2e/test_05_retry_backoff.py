@@ -8,24 +8,21 @@ where the folder should be, which holds for every user; permissions would not ho
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from scenarios.budgets import MODES
-from scenarios.in_process import Shop
 from scenarios.journeys import Journey, Tour, short_policy
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM
+from scenarios.notification_in_process import NotificationDesk
 
 from kubernaut_notification.delivery.channel import PermanentError
 from kubernaut_notification.delivery.file import FileChannel
-from kubernaut_status import UpdateMode
-from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.receivers import Answer
@@ -213,65 +210,57 @@ def test_its_events_say_what_became_of_it(tour: Tour) -> None:
 
 
 @pytest.fixture(params=MODES)
-async def turned(
-    request: pytest.FixtureRequest, control_plane: ControlPlane, crds: None, namespace: str
-) -> AsyncIterator[Shop]:
+async def turned(request: pytest.FixtureRequest, make_desk: Callable[..., NotificationDesk]) -> NotificationDesk:
     """A controller in this process in each mode, with no channel yet."""
-    made = Shop(control_plane, namespace, mode=cast(UpdateMode, request.param))
+    made = make_desk(mode=request.param)
     made.routed.clear()
-    task = asyncio.create_task(made.controller.run())
-    try:
-        yield made
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await made.client.close()
+    return made
 
 
-def writes(shop: Shop, passes: int, recorded: int) -> int:
+def writes(desk: NotificationDesk, passes: int, recorded: int) -> int:
     """PATCHes of a life with so many passes that deliver and so many recorded attempts."""
-    return 2 + passes + (recorded if shop.mode == "sequential" else 0)
+    return 2 + passes + (recorded if desk.mode == "sequential" else 0)
 
 
 @pytest.mark.behaviour(38, 39, 53)
 async def test_an_unwritable_place_is_tried_at_0_30_90_210_and_450_seconds_and_then_no_more(
-    turned: Shop, tmp_path: Path, ledger: RequestLedger
+    turned: NotificationDesk, tmp_path: Path, ledger: RequestLedger
 ) -> None:
-    shop = turned
-    shop.add("console").answers = [None]
+    desk = turned
+    desk.add("console").answers = [None]
     (tmp_path / "file").write_text("no folder can be made below this")
-    shop.channels.register("file", FileChannel(tmp_path / "file" / "delivered"))
-    shop.routed.append("file")
-    began = shop.clock.now()
-    shop.create()
-    await shop.attempted(2)
+    desk.channels.register("file", FileChannel(tmp_path / "file" / "delivered"))
+    desk.routed.append("file")
+    began = desk.clock.now()
+    desk.create()
+    await desk.attempted(2)
     for recorded, wait in enumerate((30, 60, 120, 240), start=2):
-        assert shop.status["phase"] == "Retrying"
-        assert shop.queue.due_in(shop.key) == wait
-        before = len(shop.requests)
-        await shop.clock.advance(wait - 1)
+        assert desk.status["phase"] == "Retrying"
+        assert desk.queue.due_in(desk.key) == wait
+        before = len(desk.requests)
+        await desk.clock.advance(wait - 1)
         touched = {"metadata": {"labels": {"at": str(recorded)}}}
-        passes = shop.passes
-        shop.store.observe("MODIFIED", shop.control_plane.api.patch(API_VERSION, KIND, shop.namespace, "one", touched))
-        await eventually_async(lambda passes=passes: shop.passes > passes)
-        await shop.idle()
-        assert len(shop.requests) == before, "woken too early, it asks for nothing and goes on waiting"
-        await shop.clock.advance(1)
-        await shop.attempted(recorded + 1)
-    status = shop.status
+        passes = desk.passes
+        desk.store.observe("MODIFIED", desk.control_plane.api.patch(API_VERSION, KIND, desk.namespace, "one", touched))
+        await eventually_async(lambda passes=passes: desk.passes > passes)
+        await desk.idle()
+        assert len(desk.requests) == before, "woken too early, it asks for nothing and goes on waiting"
+        await desk.clock.advance(1)
+        await desk.attempted(recorded + 1)
+    status = desk.status
     assert (status["phase"], status["reason"]) == ("PartiallySent", "PartialDeliverySuccess")
     tried = [entry for entry in status["deliveryAttempts"] if entry["channel"] == "file"]
     times = [datetime.fromisoformat(entry["timestamp"]) for entry in tried]
     assert [(time - began.replace(microsecond=0)).total_seconds() for time in times] == [0, 30, 90, 210, 450]
-    assert shop.queue.due_in(shop.key) is None
-    ref = f"{PLURAL}/{shop.namespace}/one"
-    wanted = {"patch/status": writes(shop, 5, 6)}
+    assert desk.queue.due_in(desk.key) is None
+    ref = f"{PLURAL}/{desk.namespace}/one"
+    wanted = {"patch/status": writes(desk, 5, 6)}
     ledger.assert_requests(ref, wanted, user_agent=f"{PROGRAM}/in-process", only=True)
     assert_invariants(ledger, ref, CONTRACT)
 
 
 @pytest.mark.behaviour(31)
-async def test_a_permanent_error_of_one_of_three_calls_each_channel_once(turned: Shop) -> None:
+async def test_a_permanent_error_of_one_of_three_calls_each_channel_once(turned: NotificationDesk) -> None:
     console, log, file = (turned.add(key) for key in ("console", "log", "file"))
     console.answers = log.answers = [None]
     file.answers = [PermanentError("no such format")]
@@ -284,7 +273,7 @@ async def test_a_permanent_error_of_one_of_three_calls_each_channel_once(turned:
 
 
 @pytest.mark.behaviour(32, 36)
-async def test_permanent_errors_of_all_three_fail_it_at_once(turned: Shop) -> None:
+async def test_permanent_errors_of_all_three_fail_it_at_once(turned: NotificationDesk) -> None:
     for key in ("console", "log", "file"):
         turned.add(key).answers = [PermanentError("broken for good")]
     turned.create()
