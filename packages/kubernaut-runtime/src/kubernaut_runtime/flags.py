@@ -65,7 +65,8 @@ def parse_arguments(
         "--check-config",
         "-check-config",
         action="store_true",
-        help="check the config file, print the values in force, and exit: 0 if it is right, 1 if not",
+        help="check the config file and the files that it refers to, print the values in force, and exit: "
+        "0 if all is right, 1 if not",
     )
     parser.add_argument("--version", "-version", action="version", version=f"{program} {version}")
     parsed = parser.parse_args(argv)
