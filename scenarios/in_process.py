@@ -160,6 +160,13 @@ class Desk:
         """Create the object, and let the controller see it."""
         self.store.observe("ADDED", self.control_plane.api.create(manifest))
 
+    async def delete(self) -> None:
+        """Delete the object, and let the controller see it."""
+        gone = self.stored()
+        self.control_plane.api.delete(self.site.api_version, self.site.kind, self.namespace, "one")
+        self.store.observe("DELETED", gone)
+        await self.idle()
+
     def stored(self) -> dict[str, Any]:
         """The object as the API server has it."""
         return self.control_plane.api.get(self.site.api_version, self.site.kind, self.namespace, "one")

@@ -188,10 +188,7 @@ async def test_a_notification_that_is_deleted_while_it_is_held_keeps_nobody_wait
     await eventually_async(lambda: desk.clock.sleepers)
     await desk.clock.advance(PATIENCE)
     await desk.idle()
-    gone = desk.control_plane.api.get(API_VERSION, KIND, desk.namespace, "one")
-    desk.control_plane.api.delete(API_VERSION, KIND, desk.namespace, "one")
-    desk.store.observe("DELETED", gone)
-    await desk.idle()
+    await desk.delete()
     end(desk, 1)
     await enter(desk, 3)
     assert slack.calls == []

@@ -229,3 +229,12 @@ async def test_attempts_that_the_go_controller_made_after_a_rollback_make_our_an
     wait = desk.queue.due_in(desk.key)
     assert wait is not None
     assert 110 <= wait <= 111
+
+
+async def test_a_notification_that_is_deleted_while_it_waits_is_no_longer_counted(desk: NotificationDesk) -> None:
+    """Else its age would be told as that of the oldest unfinished one, for ever."""
+    desk.create()
+    await desk.attempted(1)
+    assert desk.counted("kubernaut_notification_reconciler_active", "phase") == {"Sending": 1}
+    await desk.delete()
+    assert desk.counted("kubernaut_notification_reconciler_active", "phase") == {}

@@ -70,6 +70,25 @@ async def test_a_stale_view_cannot_take_an_object_back(desk: SignalProcessingDes
     assert told == ["Categorizing", "Completed"]
 
 
+@pytest.mark.parametrize("phase", ["Pending", "Enriching"])
+async def test_what_another_process_did_meanwhile_is_told_by_it_alone(desk: SignalProcessingDesk, phase: str) -> None:
+    """Two leaders for a moment: the slower one finds its write made, and goes on from there."""
+
+    async def done_first(request: Request, send: Send) -> Response:
+        if enters(request, phase) and desk.status.get("phase") != phase:
+            desk.write_status({"phase": phase, "startTime": "2026-03-01T10:00:00Z"})
+        return await send(request)
+
+    desk.meddle = done_first
+    desk.create()
+    await desk.phase("Completed")
+    others = {"Pending", "Enriching", "Classifying", "Categorizing", "Completed"} - {phase}
+    told = [event["event_data"]["to_phase"] for event in desk.audit if "to_phase" in event["event_data"]]
+    assert sorted(told) == sorted(others)
+    assert desk.verbs.count("get") == 1
+    assert desk.verbs.count("patch") == 5
+
+
 @pytest.mark.parametrize("patience", [0, 10], ids=["found by the next pass", "found by sending again"])
 @pytest.mark.parametrize("phase", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
 async def test_a_write_whose_answer_was_lost_is_told_once(
@@ -186,6 +205,35 @@ async def test_a_status_that_the_schema_refuses_ends_in_failed_and_is_named(desk
     assert desk.conditions["ClassificationComplete"][:2] == ("False", "ClassificationFailed")
     assert desk.conditions["Stalled"][0] == "True"
     assert desk.failures == {"status_refused": 1}
+
+
+async def test_a_first_phase_that_the_schema_refuses_is_an_error_that_names_the_refusal(
+    desk: SignalProcessingDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing leads from no phase to Failed: there is nothing to write, and the pass is made again."""
+
+    async def refused(request: Request, send: Send) -> Response:
+        return Response(422, {"reason": "Invalid", "message": "status.phase: bad"})
+
+    desk.meddle = refused
+    desk.create()
+    await eventually_async(lambda: desk.passes == 1)
+    await desk.idle()
+    assert desk.verbs == ["patch"]
+    assert "status.phase: bad" in caplog.text
+    assert "InvalidTransitionError" not in caplog.text
+    assert desk.queue.due_in(desk.key) is not None
+
+
+@pytest.mark.behaviour(2)
+async def test_an_object_that_is_deleted_at_work_is_no_longer_counted(desk: SignalProcessingDesk) -> None:
+    """Else its age would be told as that of the oldest unfinished one, for ever."""
+    desk.cluster.errors = [TransientReadError("busy")]
+    desk.create()
+    await desk.attempts(1)
+    assert desk.counted("signalprocessing_reconciler_active", "phase") == {"Enriching": 1}
+    await desk.delete()
+    assert desk.counted("signalprocessing_reconciler_active", "phase") == {}
 
 
 @pytest.mark.behaviour(2)
