@@ -59,7 +59,7 @@ def test_a_call_that_hangs_holds_up_its_own_object_only_and_is_given_up_in_time(
     free = [f"free-{number}" for number in range(10)]
     for name in free:
         site.create(name)
-    eventually(lambda: all_ended(site, free), timeout=3)
+    eventually(lambda: all_ended(site, free), timeout=seconds)
     assert not any(site.ended(name) for name in stuck)
     eventually(lambda: all_ended(site, stuck), timeout=seconds + 15)
     if seconds > 30:

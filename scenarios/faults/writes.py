@@ -223,7 +223,8 @@ def test_a_busy_api_server_gets_the_time_that_it_asks_for_and_the_lease_stays(
     for name in limited:
         site.create(name)
     site.create("free")
-    eventually(lambda: site.ended("free"), timeout=2, message="an object that nobody limits")
+    eventually(lambda: site.ended("free"), timeout=2 * seconds, message="an object that nobody limits")
+    assert not any(site.ended(name) for name in limited)
     eventually(lambda: all_ended(site, limited), timeout=30)
     assert rule.hits == 2 * len(limited)
     for name in limited:

@@ -81,6 +81,17 @@ def test_a_receiver_can_go_away_and_come_back_at_its_address() -> None:
         assert [request.json for request in receiver.requests] == [1, 3]
 
 
+def test_a_receiver_whose_port_is_taken_says_so_each_time_and_listens_once_it_is_free() -> None:
+    with WebhookReceiver() as first:
+        port = int(first.url.rpartition(":")[2])
+        second = WebhookReceiver(201, port=port)
+        for _ in range(2):
+            with pytest.raises(OSError, match="address already in use"):
+                second.start()
+    with second:
+        assert post(second.url)[0] == 201
+
+
 def test_an_https_receiver_is_refused_until_its_authority_is_trusted() -> None:
     with WebhookReceiver(https=True) as receiver:
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):

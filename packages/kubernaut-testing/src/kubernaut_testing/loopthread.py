@@ -88,9 +88,14 @@ class LoopServer(ABC):
     def start(self) -> Self:
         """Begin to listen. Harmless when repeated."""
         if self._thread is None:
-            self._thread = LoopThread(self._name)
             context = server_context(self.folder, self._name) if self._tls else None
-            self._port = self._thread.run(self._listen(context, self._port))
+            thread = LoopThread(self._name)
+            try:
+                self._port = thread.run(self._listen(context, self._port))
+            except BaseException:
+                thread.close()
+                raise
+            self._thread = thread
         return self
 
     def stop(self) -> None:

@@ -146,7 +146,7 @@ def test_a_replica_that_ends_in_order_hands_over_at_once(make_site: MakeSite, le
     eventually(lambda: leads(site.deployment))
     with site.deploy("second", config=patient) as second:
         assert site.deployment.process.terminate() == 0
-        eventually(lambda: leads(second), timeout=5)
+        eventually(lambda: leads(second), timeout=20)  # a third of what the lease would last
         site.create("one")
         eventually(lambda: site.ended("one"))
         assert_delivered_once(site, ledger, ["one"])
