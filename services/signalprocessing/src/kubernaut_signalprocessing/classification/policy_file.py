@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, PolicyUnavailableError, Problem
+from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, Problem
 from kubernaut_policy.syntax import may_define, package_of
 from kubernaut_runtime import Clock, Runtime, StartError
 from kubernaut_signalprocessing.config import ClassifierSection, SignalProcessingConfig
@@ -86,7 +86,7 @@ def check_policy(config: SignalProcessingConfig) -> list[str]:
             raise PolicyCompileError(policy.source, problems)
     except OSError as error:
         return [_unreadable(section, error)]
-    except (PolicyCompileError, PolicyUnavailableError) as error:
+    except PolicyError as error:
         return [str(error)]
     return []
 

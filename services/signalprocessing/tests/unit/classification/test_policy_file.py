@@ -127,6 +127,14 @@ def test_the_check_refuses_it_too_after_what_the_engine_says(tmp_path: Path) -> 
     assert "there is no rule" not in refused
 
 
+def test_the_check_tells_of_a_text_that_the_engine_dies_of_in_one_line(tmp_path: Path) -> None:
+    write(tmp_path, f"severity := {'[' * 20_000}{']' * 20_000}")
+    [refused] = check_policy(config_of(tmp_path))
+    assert refused.startswith("cannot compile the policy ")
+    assert str(tmp_path / "policy.rego") in refused
+    assert "\n" not in refused
+
+
 REMAINDER = 'severity := "info" if input.n % 7 == 0'
 """A rule that one engine refuses, because it would compute it wrongly, and the other takes."""
 
