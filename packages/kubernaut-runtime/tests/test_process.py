@@ -31,9 +31,7 @@ class Room:
     def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
         self.control_plane, self.namespace = control_plane, namespace
 
-    def process(
-        self, setup: Callable[[Sample], Awaitable[None]], *, election: bool = False
-    ) -> Process[ControllerConfig]:
+    def process(self, setup: Setup, *, election: bool = False) -> Process[ControllerConfig]:
         section = ControllerSection(
             metrics_addr="127.0.0.1:0", health_probe_addr="127.0.0.1:0", leader_election=election
         )

@@ -7,21 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from scenarios.notification import PLURAL, NotificationSite
-from tests.observability.stories.story import ELECTION
+from scenarios.notification import NotificationSite
+from tests.observability.stories.story import ELECTION, HEALTHY, Story
 
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.prometheus import Prometheus
-from kubernaut_testing.proxy import FaultProxy, Rule, Status
+from kubernaut_testing.proxy import FaultProxy
 from kubernaut_testing.receivers import Answer, WebhookReceiver
 from kubernaut_testing.waiting import eventually
 
 ONCE_MORE = {"maxAttempts": 2, "initialBackoffSeconds": 1, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
-WRITES = {"verb": "patch", "resource": PLURAL, "subresource": "status"}
 
 
-class NotificationStory:
-    """The story; `proxy` is between the operator and the API server."""
+class NotificationStory(Story):
+    """The story."""
 
     expected: ClassVar = {
         "OutcomeUnknown": "firing",
@@ -30,21 +29,8 @@ class NotificationStory:
         "StatusConflicts": "pending",
         "StatusWritesFailing": "pending",
     }
-    healthy: ClassVar = (
-        "Down",
-        "Restarting",
-        "NoLeader",
-        "SeveralLeaders",
-        "WatchSilent",
-        "Stuck",
-        "QueueDeep",
-        "PassHangs",
-        "Forbidden",
-    )
-
-    def __init__(self, site: NotificationSite, proxy: FaultProxy) -> None:
-        self.site, self.proxy = site, proxy
-        self.namespace, self.deployment = site.namespace, site.deployment
+    healthy: ClassVar = HEALTHY | {"Forbidden"}
+    site: NotificationSite
 
     def begin(self) -> None:
         """Kill the operator while Slack has the message and nobody knows, and start it again."""
@@ -60,8 +46,7 @@ class NotificationStory:
         In two waves with a scrape between them: what is counted first in the second one has increased. At last a wrong
         routing file is put in place and left there.
         """
-        self.proxy.add(Rule(Status(409), every=6, **WRITES))
-        self.proxy.add(Rule(Status(503), every=7, **WRITES))
+        self.disturb_writes()
         self.site.receiver.script(503, 200, *[503] * 6)
         self._deliver(range(2), "all", "slack", "slack-and-console", "console")
         prometheus.wait_scraped()

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scenarios.signalprocessing import PLURAL, SignalProcessingSite
-from tests.observability.stories.story import ELECTION
+from scenarios.signalprocessing import SignalProcessingSite
+from tests.observability.stories.story import ELECTION, HEALTHY, Story
 
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.prometheus import Prometheus
@@ -25,12 +25,11 @@ labels["hungry"] := ["yes"] if {
 """
 """Two rules more: an answer that no status can hold, and one that takes more memory than a worker may have."""
 
-WRITES = {"verb": "patch", "resource": PLURAL, "subresource": "status"}
 LONG_AGO = "2026-03-01T10:00:00Z"
 
 
-class SignalProcessingStory:
-    """The story; `proxy` is between the operator and the API server."""
+class SignalProcessingStory(Story):
+    """The story."""
 
     expected: ClassVar = {
         "Failed": "firing",
@@ -46,21 +45,8 @@ class SignalProcessingStory:
         "StatusConflicts": "pending",
         "StatusWritesFailing": "pending",
     }
-    healthy: ClassVar = (
-        "Down",
-        "Restarting",
-        "NoLeader",
-        "SeveralLeaders",
-        "WatchSilent",
-        "Stuck",
-        "QueueDeep",
-        "PassHangs",
-        "StatusRefused",
-    )
-
-    def __init__(self, site: SignalProcessingSite, proxy: FaultProxy) -> None:
-        self.site, self.proxy = site, proxy
-        self.namespace, self.deployment = site.namespace, site.deployment
+    healthy: ClassVar = HEALTHY | {"StatusRefused"}
+    site: SignalProcessingSite
 
     def begin(self) -> None:
         """Let one signal through."""
@@ -70,8 +56,7 @@ class SignalProcessingStory:
         """Process signals of all kinds while status writes meet conflicts and a busy server, in two waves with a scrape
         between them; at last put a wrong policy in place and leave it there.
         """
-        self.proxy.add(Rule(Status(409), every=6, **WRITES))
-        self.proxy.add(Rule(Status(503), every=7, **WRITES))
+        self.disturb_writes()
         self.proxy.add(Rule(Status(403), verb="get", resource="statefulsets"))
         self._process(self._wave(0))
         prometheus.wait_scraped()

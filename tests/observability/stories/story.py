@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from typing import ClassVar
 
-from kubernaut_testing.deployment import OperatorDeployment
+from scenarios.faults.site import FaultSite
+
 from kubernaut_testing.prometheus import Prometheus
+from kubernaut_testing.proxy import FaultProxy, Rule, Status
 
 ELECTION = {"leaderElection": True, "leaseDuration": "2s", "renewDeadline": "1500ms", "retryPeriod": "300ms"}
 
+HEALTHY = frozenset(
+    {"Down", "Restarting", "NoLeader", "SeveralLeaders", "WatchSilent", "Stuck", "QueueDeep", "PassHangs"}
+)
+"""Alerts about what happens in no story. LoopSlow is about the machine, and in neither list."""
 
-class Story(Protocol):
-    """One service's operator, running.
+
+class Story(ABC):
+    """One service's operator, running at `site`; `proxy` is between it and the API server.
 
     `expected` are the states that its alerts come to by what happens, without the service's name; `healthy` are alerts
-    about what does not happen; LoopSlow is about the machine and in neither.
+    about what does not happen.
     """
 
-    namespace: str
-    deployment: OperatorDeployment
-    expected: Mapping[str, str]
-    healthy: Collection[str]
+    expected: ClassVar[Mapping[str, str]]
+    healthy: ClassVar[Collection[str]]
 
+    def __init__(self, site: FaultSite, proxy: FaultProxy) -> None:
+        self.site, self.proxy = site, proxy
+        self.namespace, self.deployment = site.namespace, site.deployment
+
+    @abstractmethod
     def begin(self) -> None:
         """What happens before the first scrape."""
 
+    @abstractmethod
     def go_on(self, prometheus: Prometheus) -> None:
         """What happens then."""
+
+    def disturb_writes(self) -> None:
+        """Let status writes meet conflicts and a busy server from now on."""
+        writes = {"verb": "patch", "resource": self.site.plural, "subresource": "status"}
+        self.proxy.add(Rule(Status(409), every=6, **writes))
+        self.proxy.add(Rule(Status(503), every=7, **writes))

@@ -167,7 +167,7 @@ def values() -> st.SearchStrategy[Any]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.dictionaries(st.text(max_size=20), values()), st.integers(0, 400_000), st.sampled_from('aé\x00"\\\U0001f600'))
+@given(st.dictionaries(st.text(max_size=20), values()), st.integers(0, 400_000), st.sampled_from(LETTERS))
 def test_whatever_the_payload_the_line_is_what_data_storage_takes(
     data: dict[str, Any], length: int, letter: str
 ) -> None:

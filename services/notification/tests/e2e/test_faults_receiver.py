@@ -23,7 +23,6 @@ from kubernaut_testing.waiting import eventually
 pytestmark = pytest.mark.e2e
 
 MakeSite = Callable[..., NotificationSite]
-ONCE = {"maxAttempts": 1}
 MAX_ERROR = 1024
 PATIENT = {"circuitBreaker": {"failures": 1000}}
 

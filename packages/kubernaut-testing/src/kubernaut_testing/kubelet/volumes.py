@@ -86,10 +86,6 @@ class PodVolumes:
                 write_atomically(place, payload)
                 self._written[name] = payload
 
-    def token_due(self) -> bool:
-        """Whether a token should be renewed by now."""
-        return any(time.monotonic() >= token.renew_at for token in self._tokens.values())
-
     def source(self, name: str, sub_path: str = "") -> Path:
         """What to bind for a mount; with ``sub_path`` the very file or folder behind the links."""
         place = self._host.get(name, self.folder / name)
