@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from kubernaut_runtime import events
 from kubernaut_runtime.connection import Connection
 from kubernaut_runtime.events import EventMetrics, EventRecorder, ObjectReference
 from kubernaut_status import Request, Resource, Response, StatusClient, TransportError
@@ -117,6 +118,27 @@ async def test_a_repeat_is_one_patch_of_count_and_time(room: Room) -> None:
     first, second = sorted(room.stored(), key=lambda event: -event["count"])
     assert (first["count"], second["count"]) == (3, 1)
     assert first["lastTimestamp"] > first["firstTimestamp"]
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_a_repeat_is_stored_though_others_pushed_it_out_of_memory_meanwhile(room: Room, expired: bool) -> None:
+    obj = room.object("thing")
+
+    class Crowded:
+        async def send(self, request: Request) -> Response:
+            if request.verb == "patch":
+                for number in range(5000):  # what other senders remember while this one waits for its answer
+                    events._remember(recorder._sent, (str(number),), {}, limit=events._REMEMBERED)
+                if expired:
+                    return Response(404, {})
+            return await room.client.send(request)
+
+    async with room.recorder(Crowded()) as recorder:
+        for _ in range(2):
+            recorder.normal(obj, "Found", "all is well")
+            assert await recorder.flush()
+    assert [event["count"] for event in room.stored()] == ([1, 1] if expired else [2])
+    assert room.count("failed") == 0
 
 
 async def test_a_repeat_of_an_event_that_expired_on_the_server_makes_a_new_one(room: Room) -> None:

@@ -281,13 +281,15 @@ class EventRecorder:
                 response = await self._send(self._repeat(known, entry, count))
                 if response is not None and response.code < 300:
                     known["count"] = count
+                    # Those of other objects may have pushed it out meanwhile.
+                    _remember(self._sent, entry.key, known, limit=_REMEMBERED)
                     self._sent.move_to_end(entry.key)
                     self._count("repeated")
                     return
                 if response is None or response.code != 404:  # 404: it expired on the server, make a new one
                     self._refused(entry, response)
                     return
-                del self._sent[entry.key]
+                self._sent.pop(entry.key, None)
             event = self._event(entry)
             response = await self._send(
                 Request(
