@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scenarios.notification import PROGRAM
+from scenarios.starting import start_without_cluster
 
-PROGRAM = Path(sys.executable).with_name("kubernaut-notification")
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
-contexts: [{name: none, context: {cluster: none, user: none}}]
-current-context: none
-users: [{name: none, user: {}}]
-"""
-CONFIG = """
-controller: {metricsAddr: "127.0.0.1:0", healthProbeAddr: "127.0.0.1:0"}
-delivery: {credentials: {dir: /nowhere}}
-"""
 TO_SLACK = b"route: {receiver: a}\nreceivers: [{name: a, slackConfigs: [{credentialRef: hook}]}]"
 
 
@@ -46,18 +32,11 @@ def test_a_routing_file_that_cannot_be_used_ends_the_start_with_what_to_do(
     tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
     """Weak point 12: one line, and a credential that is missing is named instead of failing each delivery for good."""
-    path, config, kubeconfig = tmp_path / "routing.yaml", tmp_path / "config.yaml", tmp_path / "kubeconfig"
-    config.write_text(CONFIG)
-    kubeconfig.write_text(KUBECONFIG)
+    path = tmp_path / "routing.yaml"
     if content is not None:
         path.write_bytes(content)
-    ended = subprocess.run(
-        [PROGRAM, "--config", config, "--kubeconfig", kubeconfig],
-        env={**os.environ, "ROUTING_CONFIG_PATH": str(path), "KUBERNAUT_CONTROLLER_NAMESPACE": "default"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    config = "delivery: {credentials: {dir: /nowhere}}\n"
+    ended = start_without_cluster(PROGRAM, tmp_path, config, env={"ROUTING_CONFIG_PATH": str(path)})
     assert ended.returncode == 1
     told = [json.loads(line) for line in ended.stderr.splitlines()]
     bad = [record for record in told if record["level"] in ("warn", "error", "fatal")]

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from scenarios.signalprocessing import PROGRAM
+from scenarios.starting import start_without_cluster
 
-PROGRAM = Path(sys.executable).with_name("kubernaut-signalprocessing")
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
-contexts: [{name: none, context: {cluster: none, user: none}}]
-current-context: none
-users: [{name: none, user: {}}]
-"""
 POLICY = files("kubernaut_signalprocessing").joinpath("policy/default.rego").read_bytes()
 
 
 def run(folder: Path, *arguments: str, policy: bytes | None, mappings: bytes = b"") -> subprocess.CompletedProcess[str]:
-    config, kubeconfig, table = folder / "config.yaml", folder / "kubeconfig", folder / "mappings.yaml"
-    config.write_text(
-        'controller: {metricsAddr: "127.0.0.1:0", healthProbeAddr: "127.0.0.1:0"}\n'
-        f"classifier: {{policyDir: {folder}}}\nlogging: {{format: console}}\n"
-    )
-    kubeconfig.write_text(KUBECONFIG)
+    table = folder / "mappings.yaml"
     table.write_bytes(mappings)
     if policy is not None:
         (folder / "policy.rego").write_bytes(policy)
-    return subprocess.run(
-        [PROGRAM, "--config", config, "--kubeconfig", kubeconfig, *arguments],
-        env={**os.environ, "SIGNAL_MODE_CONFIG_PATH": str(table), "KUBERNAUT_CONTROLLER_NAMESPACE": "default"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    config = f"classifier: {{policyDir: {folder}}}\nlogging: {{format: console}}\n"
+    return start_without_cluster(PROGRAM, folder, config, *arguments, env={"SIGNAL_MODE_CONFIG_PATH": str(table)})
 
 
 @pytest.mark.behaviour(13, 94)
