@@ -28,7 +28,7 @@ def assert_done_once(site: FaultSite, ledger: RequestLedger, *names: str, lost: 
     """Each has come to its good end, all invariants hold, and each effect took place once; `lost` may be missing."""
     for name in names:
         assert site.phase(name) == site.goal, name
-        settle_effects(site, name, lost=lost)
+        settle_effects(site, name, lost=lost, timeout=15)  # waited for only if something is missing
         assert_invariants(ledger, site.ref(name), site.contract, effects=site.effects(name), lost=lost)
 
 

@@ -27,6 +27,21 @@ def enters(request: Request, phase: str) -> bool:
     return request.verb == "patch" and ((request.body or {}).get("status") or {}).get("phase") == phase
 
 
+def lose_the_answer(desk: SignalProcessingDesk, to: Callable[[Request], bool]) -> list[Request]:
+    """Lose the answer to the first request that `to` picks; the result has that request once it was lost."""
+    lost: list[Request] = []
+
+    async def lose(request: Request, send: Send) -> Response:
+        answer = await send(request)
+        if to(request) and not lost:
+            lost.append(request)
+            raise TransportError("the connection was reset")
+        return answer
+
+    desk.meddle = lose
+    return lost
+
+
 @pytest.mark.behaviour(5, "W3")
 @pytest.mark.parametrize("entering", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
 async def test_an_end_that_the_parent_wrote_stays_whatever_is_under_way(
@@ -94,16 +109,8 @@ async def test_what_another_process_did_meanwhile_is_told_by_it_alone(desk: Sign
 async def test_a_write_whose_answer_was_lost_is_told_once(
     make_desk: MakeDesk, phase: str, patience: float, ledger: RequestLedger
 ) -> None:
-    desk, lost = make_desk(give_up_after=patience), []
-
-    async def lose_the_answer(request: Request, send: Send) -> Response:
-        answer = await send(request)
-        if enters(request, phase) and not lost:
-            lost.append(request)
-            raise TransportError("the connection was reset")
-        return answer
-
-    desk.meddle = lose_the_answer
+    desk = make_desk(give_up_after=patience)
+    lost = lose_the_answer(desk, lambda request: enters(request, phase))
     desk.create()
     await eventually_async(lambda: bool(lost))
     for _ in range(3):  # a pass that raised waits for a second
@@ -121,16 +128,8 @@ async def test_a_write_whose_answer_was_lost_is_told_once_though_the_watch_is_la
     make_desk: MakeDesk, phase: str, ledger: RequestLedger
 ) -> None:
     """As after a network that was cut: the next pass comes before the watch is back."""
-    desk, lost = make_desk(give_up_after=0), []
-
-    async def lose_the_answer(request: Request, send: Send) -> Response:
-        answer = await send(request)
-        if enters(request, phase) and not lost:
-            lost.append(request)
-            raise TransportError("the connection was reset")
-        return answer
-
-    desk.meddle = lose_the_answer
+    desk = make_desk(give_up_after=0)
+    lost = lose_the_answer(desk, lambda request: enters(request, phase))
     desk.create()
     await eventually_async(lambda: bool(lost))
     await desk.idle()
@@ -143,16 +142,7 @@ async def test_a_write_whose_answer_was_lost_is_told_once_though_the_watch_is_la
 
 async def test_a_lost_answer_counts_no_failure_twice(desk: SignalProcessingDesk) -> None:
     desk.cluster.errors = [TransientReadError("busy")]
-    lost = []
-
-    async def lose_the_answer(request: Request, send: Send) -> Response:
-        answer = await send(request)
-        if "failureInfo" in ((request.body or {}).get("status") or {}) and not lost:
-            lost.append(request)
-            raise TransportError("the connection was reset")
-        return answer
-
-    desk.meddle = lose_the_answer
+    lose_the_answer(desk, lambda request: "failureInfo" in ((request.body or {}).get("status") or {}))
     desk.create()
     await desk.attempts(1)
     desk.store.observe("MODIFIED", desk.stored())
