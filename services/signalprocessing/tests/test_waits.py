@@ -206,6 +206,36 @@ async def test_a_policy_without_an_answer_in_time_is_asked_again(desk: SignalPro
 
 
 @pytest.mark.behaviour("W5")
+async def test_custom_labels_are_waited_for_and_then_done_without(desk: SignalProcessingDesk) -> None:
+    """What a starved node makes of them would stay with the signal."""
+    desk.cluster.context.namespace.labels["kubernaut.ai/team"] = "payments"
+    desk.policy.label_errors = [LATE, LATE]
+    desk.create()
+    await desk.attempts(1)
+    assert (desk.status["phase"], desk.status["failureInfo"]["error"]) == ("Enriching", str(LATE))
+    await desk.clock.advance(30)
+    await desk.attempts(2)
+    assert desk.queue.due_in(desk.key) == 60
+    await desk.clock.advance(60)
+    await desk.phase("Completed")
+    assert desk.status["kubernetesContext"]["customLabels"] == {"tier": ["gold"]}
+    assert desk.status["failureInfo"].keys() == {"lastFailureTime"}
+
+
+async def test_a_policy_that_never_answers_for_custom_labels_leaves_the_well_known_ones(
+    desk: SignalProcessingDesk,
+) -> None:
+    desk.cluster.context.namespace.labels["kubernaut.ai/team"] = "payments"
+    desk.policy.label_errors = [LATE] * 3
+    desk.create()
+    for number, wait in enumerate((30, 60), start=1):
+        await desk.attempts(number)
+        await desk.clock.advance(wait)
+    await desk.phase("Completed")
+    assert desk.status["kubernetesContext"]["customLabels"] == {"team": ["payments"]}
+
+
+@pytest.mark.behaviour("W5")
 async def test_a_policy_that_never_answers_ends_in_failed_after_three_times(desk: SignalProcessingDesk) -> None:
     desk.policy.errors = [LATE] * 3
     desk.create()

@@ -29,6 +29,7 @@ from .classification.policy import Classifier, PolicyBusyError
 from .commits import Commits
 from .config import SignalProcessingConfig
 from .enrichment.errors import EnrichmentError, TransientReadError
+from .enrichment.labels import custom_labels
 from .failure import RuleFailure, bounded, deadline_passed, failures_of, timeout_text
 from .memory import Memory
 from .phases import CATEGORIZING, CLASSIFYING, ENRICHING, PENDING
@@ -119,7 +120,13 @@ class SignalProcessingReconciler:
             context = await self._enricher.enrich(signal)
         except EnrichmentError as error:
             return await self._not_enriched(sp, error)
-        context.custom_labels = await self._classifier.custom_labels(signal, context)
+        try:
+            context.custom_labels = await self._classifier.custom_labels(signal, context)
+        except PolicyBusyError as error:
+            failures = failures_of(sp.status) + 1
+            if failures < self._config.classifier.max_attempts:
+                return await self._commits.retry(sp, str(error), failures, POLICY_FAILED)
+            context.custom_labels = custom_labels(context, None)
         tell = partial(self._report.enriched, before=sp.status.phase, seconds=self._since(began))
         return await self._commits.commit(sp, self._status.enriched(sp, context), tell)
 

@@ -112,15 +112,18 @@ def test_workers_that_are_killed_while_nobody_asks_them_cost_no_signal_anything(
 def test_a_worker_that_stands_still_is_replaced_and_its_signal_is_classified_later(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
-    """SIGSTOP for both: the first evaluation after it, of the custom labels, and the second miss their deadline."""
+    """SIGSTOP for both: the first two evaluations after it, of custom labels, miss their deadline."""
     site = make_site()
     for pid in workers(site):
         os.kill(pid, signal.SIGSTOP)
-    site.create("one")
-    eventually(lambda: failures(site, "one") == 1, timeout=15)
+    for name in ("one", "two"):
+        site.create(name)
+        eventually(lambda name=name: failures(site, name) == 1, timeout=15)
+        assert site.phase(name) == "Enriching"
     site.create("free")
     eventually(lambda: site.ended("free"))
     assert_done_once(site, ledger, "free")
-    eventually(lambda: site.ended("one"), timeout=45)
-    assert_done_once(site, ledger, "one")
+    for name in ("one", "two"):
+        eventually(lambda name=name: site.ended(name), timeout=45)
+        assert_done_once(site, ledger, name)
     assert_survived(site.deployment.process)

@@ -125,12 +125,18 @@ class Classifier:
         return found
 
     async def custom_labels(self, signal: Signal, context: KubernetesContext) -> dict[str, list[str]]:
-        """Return the custom labels of a target that was just read. A policy that fails leaves the well-known ones."""
+        """Return the custom labels of a target that was just read. A rule that fails leaves the well-known ones.
+
+        Raises `PolicyBusyError`.
+        """
         lack: PolicyLack = "labels"
         try:
             answer = (await self._evaluator.evaluate(LABELS_QUERY, input_document(signal, context)))["labels"]
         except PolicyError as error:
             lack, answer = _kind(error), Failure(str(error))
+            if error.retryable:
+                self._lacking(lack)
+                raise PolicyBusyError(str(error)) from error
         if isinstance(answer, Value) and isinstance(answer.value, dict):
             return custom_labels(context, answer.value)
         if not _undefined(answer):

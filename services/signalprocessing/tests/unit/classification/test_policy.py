@@ -21,6 +21,7 @@ from kubernaut_policy import (
     PolicyCrashError,
     PolicyError,
     PolicyEvaluator,
+    PolicyInputError,
     PolicyTimeoutError,
     PolicyUnavailableError,
     Undefined,
@@ -210,15 +211,29 @@ async def test_custom_labels_are_the_policys_or_the_well_known_ones(
     assert labels == expected
 
 
-async def test_a_policy_that_is_away_leaves_the_well_known_labels() -> None:
-    class Away:
-        async def evaluate(self, queries: Mapping[str, str], document: Any, /) -> Any:
-            raise PolicyTimeoutError("evaluate", 5)
+class Away:
+    """A policy that gives no answer."""
 
+    def __init__(self, error: PolicyError) -> None:
+        self.error = error
+
+    async def evaluate(self, queries: Mapping[str, str], document: Any, /) -> Any:
+        raise self.error
+
+
+async def test_a_policy_that_is_busy_decides_nothing_about_custom_labels() -> None:
     lacking: list[PolicyLack] = []
-    classifier = Classifier(Away(), SignalModes(), lacking.append)
-    assert await classifier.custom_labels(SignalProcessing().spec.signal, LABELLED) == {"team": ["payments"]}
+    classifier = Classifier(Away(PolicyTimeoutError("evaluate", 5)), SignalModes(), lacking.append)
+    with pytest.raises(PolicyBusyError):
+        await classifier.custom_labels(SignalProcessing().spec.signal, LABELLED)
     assert lacking == ["timeout"]
+
+
+async def test_a_policy_that_cannot_be_asked_leaves_the_well_known_labels() -> None:
+    lacking: list[PolicyLack] = []
+    classifier = Classifier(Away(PolicyInputError("too large")), SignalModes(), lacking.append)
+    assert await classifier.custom_labels(SignalProcessing().spec.signal, LABELLED) == {"team": ["payments"]}
+    assert lacking == ["input"]
 
 
 @pytest.mark.parametrize(
