@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from kubernaut_api import NotificationContext, NotificationRequest, flatten_context, format_time
 
@@ -125,6 +126,28 @@ def test_a_time_without_an_offset_is_read_as_utc() -> None:
     attempt = {"channel": "console", "attempt": 1, "timestamp": "2026-03-01T10:00:00", "status": "failed"}
     nr = NotificationRequest.model_validate({"status": {"deliveryAttempts": [attempt]}})
     assert nr.status.delivery_attempts[0].timestamp == datetime(2026, 3, 1, 10, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ("0001-01-01T00:00:00+10:00", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59-10:00", "9999-12-31T23:59:59.999999Z"),
+        ("0000-02-29T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("2026-01-01T00:00:00+24:30", "2025-12-30T23:30:00Z"),
+        ("2026-01-01t00:00:00.5-99:00", "2026-01-05T03:00:00.500000Z"),
+    ],
+)
+def test_a_time_that_python_does_not_have_is_read_as_the_nearest(stored: str, read: str) -> None:
+    """The API server takes all of these; an object that cannot be read could not even be ended."""
+    nr = NotificationRequest.model_validate({"status": {"completionTime": stored}})
+    assert nr.to_wire()["status"] == {"completionTime": read}
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        NotificationRequest.model_validate({"status": {"completionTime": text}})
 
 
 def test_fields_can_be_set_by_their_python_names() -> None:

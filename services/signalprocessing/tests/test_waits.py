@@ -369,3 +369,12 @@ async def test_a_restart_behind_a_clock_that_was_set_back_waits_a_tenth_longer_a
     assert 30 <= wait <= 33
     await second.clock.advance(wait)
     await second.attempts(1)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "phase"), [("0001-01-01T00:00:00+10:00", "Failed"), ("9999-12-31T23:59:59-10:00", "Completed")]
+)
+async def test_a_deadline_at_the_edge_of_time_is_one(desk: SignalProcessingDesk, deadline: str, phase: str) -> None:
+    """The API server takes it; a program that cannot read it would try for ever."""
+    desk.create(times_out_at=deadline)
+    await desk.phase(phase)

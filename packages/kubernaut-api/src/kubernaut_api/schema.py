@@ -14,18 +14,21 @@ out is left out here too, so that an object that passed through a model differs 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     PlainSerializer,
     SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
 )
 from pydantic.alias_generators import to_camel
@@ -78,12 +81,34 @@ def format_time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
-def _aware(moment: datetime) -> datetime:
-    # The API server takes a time without an offset for a date-time; compared with another it would raise.
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+_WITH_OFFSET = re.compile(r"(?P<year>\d{4})(?P<rest>-.+?)([Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))")
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(format_time, return_type=str)]
+def _read_time(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    """Read every time that the API server takes, as UTC.
+
+    It takes times without an offset, with an offset of more than a day, in the year 0, and before the first or behind
+    the last moment that Python has, which become that moment. An object that cannot be read could not be ended.
+    """
+    try:
+        moment: datetime = read(value)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    except (ValidationError, OverflowError):
+        found = _WITH_OFFSET.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise
+    if found["year"] == "0000":
+        return _FIRST
+    local = datetime.fromisoformat(f"{found['year']}{found['rest']}").replace(tzinfo=UTC)
+    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
+    try:
+        return local + offset if found["sign"] == "-" else local - offset
+    except OverflowError:
+        return _LAST if found["sign"] == "-" else _FIRST
+
+
+Time = Annotated[datetime, WrapValidator(_read_time), PlainSerializer(format_time, return_type=str)]
 
 
 _MAY_BE_EMPTY = (str, list, dict, int, float)
