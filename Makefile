@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON  ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 TOOLS   := $(CURDIR)/.tools
 VENV    := $(CURDIR)/.venv
 UV      := $(TOOLS)/bin/uv

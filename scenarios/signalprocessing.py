@@ -165,8 +165,9 @@ class SignalProcessingSite(FaultSite):
         super().__init__(control_plane, namespace, folder, config=config, proxy=proxy, name=name)
 
     def config(self, further: Mapping[str, Any]) -> dict[str, Any]:
-        """The operator's config with this site's policy; `further` overrides whole sections."""
-        whole: dict[str, Any] = {"classifier": {"policyDir": str(self.policies)}, **further}
+        """The operator's config with this site's policy; `further` overrides sections, key by key in these two."""
+        whole: dict[str, Any] = dict(further)
+        whole["classifier"] = {"policyDir": str(self.policies), **whole.get("classifier", {})}
         whole["controller"] = {"statusUpdateMode": self.mode, **whole.get("controller", {})}
         return whole | ({"datastorage": self.datastorage.config} if self.datastorage else {})
 

@@ -87,11 +87,12 @@ class SignalProcessingStory(Story):
 
 @contextmanager
 def signalprocessing(control_plane: ControlPlane, folder: Path) -> Iterator[SignalProcessingStory]:
-    """An operator of its own, started; what does not pass by itself is tried once."""
+    """An operator of its own, started; what does not pass by itself, and a policy without an answer, are tried once."""
     SignalProcessingSite.install_crds(control_plane)
     namespace = control_plane.create_namespace("observability-signalprocessing")
     with FaultProxy(control_plane) as proxy:
-        config = {"controller": ELECTION, "enrichment": {"maxAttempts": 1}}
+        once = {"maxAttempts": 1}
+        config = {"controller": ELECTION, "enrichment": once, "classifier": once}
         site = SignalProcessingSite(control_plane, namespace, folder, config=config, proxy=proxy)
         site.write_policy((site.policies / "policy.rego").read_text() + ODD)
         with site.deployment:
