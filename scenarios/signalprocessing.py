@@ -139,6 +139,7 @@ class SignalProcessingSite(FaultSite):
     life, calls, waiting_writes = LIFE, 6, 3
     effects_follow, late_write = True, "unchanged"
     few: ClassVar = {"controller": {"maxConcurrentReconciles": PARALLEL}}
+    unhurried: ClassVar = {"enrichment": {"timeout": "5m"}}
     foreign_end: ClassVar = {"phase": "Failed", "failureInfo": {"error": "ended by hand"}}
 
     def __init__(

@@ -31,6 +31,7 @@ class FaultSite(OperatorSite, ABC):
         late_write: how the operator counts a write that finds the object ended meanwhile.
         few: config with which `PARALLEL` pieces of work are under way at once, so that there is work for a while.
         patient: config with which failures of one object hold up no other.
+        unhurried: config with which work may take as long as it takes.
         foreign_end: a status that ends an object from outside.
         lease_name: of the lease of the replicas.
     """
@@ -42,6 +43,7 @@ class FaultSite(OperatorSite, ABC):
     late_write: ClassVar[str]
     few: ClassVar[Mapping[str, Any]]
     patient: ClassVar[Mapping[str, Any]] = {}
+    unhurried: ClassVar[Mapping[str, Any]] = {}
     foreign_end: ClassVar[Mapping[str, Any]]
     lease_name: ClassVar[str]
 

@@ -24,10 +24,14 @@ MakeSite = Callable[..., FaultSite]
 
 @pytest.mark.parametrize("seconds", [1, pytest.param(10, marks=FULL, id="10-full")])
 def test_an_api_server_that_takes_long_for_every_call_is_waited_for_by_all_objects_side_by_side(
-    seconds: int, make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
+    seconds: int,
+    make_site: MakeSite,
+    site_type: type[FaultSite],
+    fault_proxy: FaultProxy,
+    ledger: RequestLedger,
 ) -> None:
     """Fault 13: watches, lists, Events and writes alike; the calls of ten objects take as long as those of one."""
-    site = make_site(proxy=fault_proxy)
+    site = make_site(proxy=fault_proxy, config=site_type.unhurried)
     slow = fault_proxy.add(Rule(Delay(seconds)))
     names = [f"slow-{number}" for number in range(10)]
     began = time.monotonic()
