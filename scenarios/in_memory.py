@@ -1,10 +1,12 @@
-"""Status writers without an API server: their changes are applied to objects in memory, under a clock that is set."""
+"""Status writers and phase machines without an API server: objects in memory, under a clock that is set."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from itertools import permutations
 
-from kubernaut_status import Request, Response
+from kubernaut_status import InvalidTransitionError, PhaseMachine, Request, Response
 
 
 class Unreachable:
@@ -24,3 +26,14 @@ class Wall:
     def __call__(self) -> datetime:
         """Return the time."""
         return self.now
+
+
+def assert_only_legal(machine: PhaseMachine, phases: Iterable[str], legal: Collection[tuple[str, str]]) -> None:
+    """Check every pair of different `phases`: `machine` lets exactly those of `legal` pass."""
+    for start, end in permutations(phases, 2):
+        allowed = True
+        try:
+            machine.check({"phase": start}, {"phase": end})
+        except InvalidTransitionError:
+            allowed = False
+        assert allowed == ((start, end) in legal), f"{start or 'no phase'} to {end or 'no phase'}"
