@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubernaut_status.conditions import (
+    KSTATUS_TYPES,
+    STALLED,
     Condition,
     ConditionTemplate,
     find_condition,
+    in_progress,
     is_true,
     merge_conditions,
     new_condition,
-    progress_conditions,
     remove_condition,
     set_condition,
     with_conditions,
@@ -91,16 +93,18 @@ def test_a_contested_foreign_condition_goes_to_the_latest() -> None:
 
 
 def test_progress_is_told_to_kstatus() -> None:
-    setting, removing = progress_conditions("reconciling", "Sending", observed_generation=3, now=EARLY)
-    assert [(each["type"], each["status"]) for each in setting] == [("Reconciling", "True")]
-    assert removing == ["Stalled"]
-    setting, removing = progress_conditions("stalled", "Failed", observed_generation=3, now=EARLY)
-    assert [each["type"] for each in setting] == ["Stalled"]
-    assert removing == ["Reconciling"]
-    assert progress_conditions("succeeded", "Sent", observed_generation=3, now=EARLY) == (
-        [],
-        ["Reconciling", "Stalled"],
-    )
+    phases = {
+        "Sending": in_progress("Sending", "On its way"),
+        "Failed": (ConditionTemplate(STALLED, "True", "Failed"),),
+        "Sent": (),
+    }
+    present: dict[str, list[tuple[str, str]]] = {}
+    conditions: list[Condition] = [condition("Theirs")]
+    for phase in ("Sending", "Failed", "Sending", "Sent"):
+        conditions = with_conditions(conditions, phases[phase], without=KSTATUS_TYPES, observed_generation=3, now=EARLY)
+        present[phase] = [(each["type"], each["status"]) for each in conditions if each["type"] != "Theirs"]
+        assert conditions[0]["type"] == "Theirs", "a foreign condition stays"
+    assert present == {"Sending": [("Reconciling", "True")], "Failed": [("Stalled", "True")], "Sent": []}
 
 
 def test_templates_become_conditions_behind_those_that_are_there() -> None:

@@ -5,7 +5,7 @@
 | a controller that changes status in a callback | `StatusManager.atomic_status_update(obj, mutate)` |
 | code with a loop of its own | `retry_on_conflict(DEFAULT_RETRY, attempt)`, `fetch`, `write_status` |
 | which phase may follow which | `PhaseMachine` |
-| conditions | `with_conditions`, `set_condition`, `merge_conditions`, `progress_conditions` |
+| conditions | `with_conditions`, `set_condition`, `merge_conditions`, `in_progress` |
 | HTTP | `AiohttpClient`, `SyncKubernetesClient`, `AsyncKubernetesClient`, or your own `StatusClient` |
 
 Knows nothing of any operator framework. The errors are drawn as a tree in `kubernaut_status.errors`.
@@ -23,7 +23,6 @@ from .conditions import (
     is_true,
     merge_conditions,
     new_condition,
-    progress_conditions,
     remove_condition,
     set_condition,
     with_conditions,
@@ -106,7 +105,6 @@ __all__ = [
     "is_true",
     "merge_conditions",
     "new_condition",
-    "progress_conditions",
     "raise_for_code",
     "remove_condition",
     "retry_on_conflict",

@@ -5,7 +5,8 @@ conditions is stable, so that the same facts make the same bytes and a write tha
 not sent. A controller owns the condition types that it declares; others' are left as they are, also
 when a refetch brings newer ones (`merge_conditions`).
 
-kstatus (helm --wait, Flux) takes an object without conditions for ready: see `progress_conditions`.
+kstatus (helm --wait, Flux) takes an object without conditions for ready. So every phase says which of `KSTATUS_TYPES`
+it has (`in_progress` for those on the way), and `with_conditions(..., without=KSTATUS_TYPES)` takes the others out.
 """
 
 from __future__ import annotations
@@ -133,28 +134,6 @@ def _alike(left: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> b
     if left is None or right is None:
         return left is right
     return {**left, "lastTransitionTime": ""} == {**right, "lastTransitionTime": ""}
-
-
-def progress_conditions(
-    progress: Literal["reconciling", "succeeded", "stalled"],
-    reason: str,
-    message: str = "",
-    *,
-    observed_generation: int,
-    now: datetime | str,
-) -> tuple[list[Condition], list[str]]:
-    """kstatus conditions for where an object stands: (conditions to set, condition types to remove).
-
-    On the way `Reconciling` is True; an end that needs a person sets `Stalled` to True; success
-    has neither.
-    """
-    present = {"reconciling": RECONCILING, "stalled": STALLED}.get(progress)
-    setting = (
-        [new_condition(present, "True", reason, message, observed_generation=observed_generation, now=now)]
-        if present
-        else []
-    )
-    return setting, [type_ for type_ in (RECONCILING, STALLED) if type_ != present]
 
 
 class ConditionTemplate(NamedTuple):
