@@ -167,10 +167,13 @@ def test_of_two_replicas_the_one_that_works_is_killed_and_the_other_goes_on(
     receiver: WebhookReceiver,
     ledger: RequestLedger,
 ) -> None:
-    """The second replica stands by while the first one lives: it is paused until the kill."""
+    """One replica works, the other stands by: it is paused from before an object's creation until the kill."""
     with operator_on() as first, operator_on() as second:
         pair = [first, second]
-        second.pause()
+
+        def create(name: str) -> None:
+            pair[1].pause()
+            widgets.create(name)
 
         def leader() -> OperatorProcess:
             working = pair[0]
@@ -182,7 +185,7 @@ def test_of_two_replicas_the_one_that_works_is_killed_and_the_other_goes_on(
             return phase(widgets, name) == "Done"
 
         sweep = CrashSweep(fault_proxy, first, resource="widgets", leader=leader, sides=("after",), timeout=20)
-        outcomes = sweep.run(widgets.create, converged)
+        outcomes = sweep.run(create, converged)
         assert [one.point.index for one in outcomes] == [1, 2, 3, 4]
         assert (first.starts, second.starts) == (3, 3)
         assert first.running
