@@ -13,6 +13,8 @@ _HEAD = """\
 # a `service` label, which service discovery may set for its own use; figures of the whole process are joined by job and
 # instance. A process that does not lead keeps the gauges of the time when it did: `unless ... == 0` leaves them out. A
 # counter that is born with its first event has no increase then: `unless ... offset` finds it.
+# `increase` stretches what it counted to the whole of its time, so that two become 2.1: where a number of events
+# matters it is rounded.
 #
 # severity: critical = <idle> or recorded now; warning = it will be, or it costs too much.
 """

@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
+LEAST_FAILED = 3
+"""Objects that must have ended Failed before their share of all is told: one in a quiet half hour would be all."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Service:
             "idle": self.idle,
             "unwritten": self.unwritten,
             "failed": self.failed,
+            "least_failed": str(LEAST_FAILED),
             "stuck_after": str(self.stuck_after),
             "patience": self.patience,
             "pass": self.pass_,

@@ -2,7 +2,8 @@
 
 A case has the `alert` without the service's name, `because` (what happens, and what the alert must not take for it),
 `series` (without the namespace; `none`: nobody is scraped), the time when all is `quiet`, the time when it `fires`, and
-the alerts `as` which it does: their labels without name, severity and namespace.
+the alerts `as` which it does: their labels without name, severity and namespace. Samples are a minute apart, or `every`
+so often: rules are evaluated each minute, and in life scrapes do not fall on the same instants.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Case:
     quiet: str
     fires: str
     firing: tuple[Mapping[str, str], ...]
+    every: str
 
 
 def cases(service: Service) -> list[Case]:
@@ -51,6 +53,7 @@ def cases(service: Service) -> list[Case]:
                     case["quiet"],
                     case.get("fires", ""),
                     tuple(case.get("as", ())),
+                    case.get("every", "1m"),
                 )
             )
     return found
@@ -63,7 +66,7 @@ def promtool_tests(rules: Path, severities: Mapping[str, str], found: list[Case]
         "evaluation_interval": "1m",
         "tests": [
             {
-                "interval": "1m",
+                "interval": case.every,
                 "input_series": [
                     {"series": name.replace("{", f'{{namespace="{NAMESPACE}",', 1), "values": values}
                     for name, values in case.series.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from monitoring.services import ROOT, Service
+from monitoring.services import LEAST_FAILED, ROOT, Service
 from tests.observability.cases import Case, cases, promtool_tests
 
 from kubernaut_testing.prometheus import promtool
@@ -66,6 +66,11 @@ def test_no_alert_of_one_service_is_about_another(service: Service, alerts: Aler
     for alert in alerts:
         own = (f"{service.prefix}_", f'resource="{service.plural}"', f'="{service.plural}"')
         assert any(word in alert["expr"] for word in own), alert["alert"]
+
+
+def test_the_runbook_tells_how_many_failed_objects_page(service: Service, docs: Path) -> None:
+    text = about_alerts(docs / f"runbook-{service.name}.md")[f"{service.words['alerts']}Failed"]
+    assert f"at least {LEAST_FAILED}" in " ".join(text.split())
 
 
 def anchor(heading: str) -> str:
