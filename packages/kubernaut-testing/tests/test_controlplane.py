@@ -175,8 +175,8 @@ def test_a_killed_owner_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     assert all(runs(int(pid)) for pid in pids)
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
-    eventually(lambda: not any(runs(int(pid)) for pid in pids), timeout=10)
-    eventually(lambda: not Path(folder).exists(), timeout=10)
+    eventually(lambda: not any(runs(int(pid)) for pid in pids))
+    eventually(lambda: not Path(folder).exists())
 
 
 def test_the_command_prints_a_kubeconfig_waits_and_cleans_up(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_command_prints_a_kubeconfig_waits_and_cleans_up(tmp_path: Path) -> 
         assert up.stdout.readline() == f"export KUBECONFIG={tmp_path}/plane/admin.kubeconfig\n"
         server = yaml.safe_load((tmp_path / "plane/admin.kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
         up.send_signal(signal.SIGTERM)
-        assert up.wait(timeout=20) == 0
+        assert up.wait(timeout=60) == 0
     with pytest.raises(urllib.error.URLError, match="efused"):
         urllib.request.urlopen(f"{server}/version", timeout=5)
     assert (tmp_path / "plane/audit.log").stat().st_size > 0

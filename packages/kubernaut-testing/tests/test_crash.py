@@ -89,7 +89,7 @@ def test_a_right_operator_survives_a_kill_on_both_sides_of_every_write(
         assert_invariants(ledger, obj, CONTRACT, effects=seen, unknown=unknown)
 
     with operator_on() as operator:
-        outcomes = CrashSweep(fault_proxy, operator, resource="widgets", timeout=20).run(
+        outcomes = CrashSweep(fault_proxy, operator, resource="widgets", timeout=60).run(
             create=widgets.create, converged=lambda name: phase(widgets, name) == "Done", check=check
         )
         assert operator.running
@@ -126,7 +126,7 @@ def sweep_of_a_parent(
         reference = history_of(ledger, f"widgets/{widgets.namespace}/{REFERENCE}", contract)
         assert history_of(ledger, obj, contract).phases == reference.phases
 
-    outcomes = CrashSweep(fault_proxy, operator, writes=Writes("widgets", children=["configmaps"]), timeout=20).run(
+    outcomes = CrashSweep(fault_proxy, operator, writes=Writes("widgets", children=["configmaps"]), timeout=60).run(
         create=widgets.create, converged=lambda name: phase(widgets, name) == "Done", check=check
     )
     return [(one.point.index, one.point.side) for one in outcomes]
@@ -184,7 +184,7 @@ def test_of_two_replicas_the_one_that_works_is_killed_and_the_other_goes_on(
         def converged(name: str) -> bool:
             return phase(widgets, name) == "Done"
 
-        sweep = CrashSweep(fault_proxy, first, resource="widgets", leader=leader, sides=("after",), timeout=20)
+        sweep = CrashSweep(fault_proxy, first, resource="widgets", leader=leader, sides=("after",), timeout=60)
         outcomes = sweep.run(create, converged)
         assert [one.point.index for one in outcomes] == [1, 2, 3, 4]
         assert (first.starts, second.starts) == (3, 3)
@@ -209,7 +209,7 @@ def test_each_fault_meets_an_object_of_its_own_at_each_write(
 
     deleted = Fault("deleted", lambda: Before(lambda r: widgets.delete(r.name)), ended=lambda name: True)
     with operator_on() as operator:
-        points = FaultSweep(fault_proxy, Writes("widgets"), timeout=20).run(
+        points = FaultSweep(fault_proxy, Writes("widgets"), timeout=60).run(
             [Fault("reset", ResetBefore), deleted],
             create=widgets.create,
             converged=lambda name: phase(widgets, name) == "Done",
@@ -245,7 +245,7 @@ def test_an_operator_that_forgets_what_it_sent_is_found_out(
         operator_on("--forgetful") as operator,
         pytest.raises(AssertionError, match=r"before write 3: (.|\n)*I3: effect \w+ belongs to no recorded attempt"),
     ):
-        sweep_of(fault_proxy, operator, resource="widgets", timeout=20).run(
+        sweep_of(fault_proxy, operator, resource="widgets", timeout=60).run(
             create=widgets.create, converged=lambda name: phase(widgets, name) == "Done", check=check
         )
 
@@ -254,7 +254,7 @@ def test_a_sweep_without_any_write_fails_instead_of_passing(
     operator_on: Callable[..., Iterator[OperatorProcess]], fault_proxy: FaultProxy, widgets: Widgets
 ) -> None:
     with operator_on() as operator, pytest.raises(AssertionError, match="no write to gadgets came through the proxy"):
-        CrashSweep(fault_proxy, operator, resource="gadgets", timeout=20).run(
+        CrashSweep(fault_proxy, operator, resource="gadgets", timeout=60).run(
             create=widgets.create, converged=lambda name: phase(widgets, name) == "Done"
         )
 

@@ -49,7 +49,7 @@ def post(storage: DataStorage, body: Any, token: str = "") -> tuple[int, Any]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(storage.url + BATCH_PATH, raw, {"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -132,4 +132,4 @@ def test_a_rotated_certificate_is_another_authority_on_the_same_port() -> None:
         assert storage.url == url
         assert post(storage, [event()])[0] == 201
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
-            urllib.request.urlopen(storage.health_url, timeout=5, context=before)
+            urllib.request.urlopen(storage.health_url, timeout=20, context=before)

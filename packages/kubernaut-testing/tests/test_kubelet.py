@@ -23,7 +23,7 @@ from kubernaut_testing.proxy import Status
 
 from .tiny_pods import Pods
 
-PROBE = {"periodSeconds": 1, "failureThreshold": 1}
+PROBE = {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 20}  # a busy machine takes long to answer
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_container_that_is_killed_from_outside_is_restarted(pods: Pods) -> Non
     with ThreadPoolExecutor() as pool:
         following = pool.submit(pods.cluster.api.request, "GET", f"{path}?follow=true")
         pods.delete(name)
-        assert following.result(timeout=10) == "hello first words\ntold to stop\n"
+        assert following.result(timeout=30) == "hello first words\ntold to stop\n"
 
 
 def test_init_containers_run_in_order_before_the_rest(pods: Pods) -> None:
@@ -230,9 +230,9 @@ def test_a_job_tells_how_it_ended(cluster: Cluster, pods: Pods) -> None:
         "print('first', flush=True); raise SystemExit('it went wrong')",
         terminationMessagePolicy="FallbackToLogsOnError",
     )
-    kind, state = eventually(lambda: ended("good"), timeout=15)
+    kind, state = eventually(lambda: ended("good"), timeout=30)
     assert (kind, state["exitCode"], state["reason"], state["message"]) == ("Complete", 0, "Completed", "it went well")
-    kind, state = eventually(lambda: ended("bad"), timeout=15)
+    kind, state = eventually(lambda: ended("bad"), timeout=30)
     assert (kind, state["exitCode"], state["reason"]) == ("Failed", 1, "Error")
     assert state["message"].splitlines()[-1] == "it went wrong"
     cluster.api.delete("batch/v1", "Job", pods.namespace, "good")
@@ -250,13 +250,13 @@ def test_deletion_lets_a_pod_finish_and_kills_it_when_its_time_is_over(pods: Pod
     eventually(lambda: pods.gone(kind))
     assert pods.logs(kind) == "hello\ntold to stop\n"
     eventually(lambda: pods.gone(rude))
-    assert not Path(f"/proc/{number}").exists()
+    assert not runs(number)
     assert "Killing: Stopping container main" in pods.events(rude)
 
     forced = pods.ready(pods.create("forced", image="python", args=[deaf]))
     number = pods.cluster.kubelet.pid(pods.namespace, forced)
     pods.cluster.api.request("DELETE", f"/api/v1/namespaces/{pods.namespace}/pods/{forced}?gracePeriodSeconds=0")
-    eventually(lambda: not Path(f"/proc/{number}").exists())
+    eventually(lambda: not runs(number))
 
 
 def test_a_pod_that_is_deleted_while_it_starts_leaves_no_process(pods: Pods) -> None:
@@ -274,7 +274,7 @@ def test_a_pod_that_is_deleted_while_it_starts_leaves_no_process(pods: Pods) -> 
                 found += word.encode() in path.read_bytes()
         return found
 
-    eventually(lambda: all(pods.gone(name) for name in names) and processes() == 0, timeout=15)
+    eventually(lambda: all(pods.gone(name) for name in names) and processes() == 0, timeout=30)
     stays(processes, seconds=0.5)
 
 
@@ -382,7 +382,7 @@ def test_no_container_survives_a_kubelet_that_is_killed(cluster: Cluster, pods: 
         number = int(owner.stdout.readline())
         assert runs(number)
         owner.kill()
-        eventually(lambda: not runs(number), timeout=10)
+        eventually(lambda: not runs(number))
     finally:
         owner.kill()
         owner.communicate()

@@ -66,13 +66,13 @@ def test_a_mounted_config_changes_in_one_step_and_a_sub_path_never(pods: Pods) -
     assert pods.call(name, "write", path="/etc/app/config.yaml") == "OSError"
     pods.source("ConfigMap", "settings", **{"config.yaml": "two", "new": "y"})
     pods.source("Secret", "hook", url="https://two")
-    eventually(lambda: read("/etc/app/config.yaml") == "two", timeout=3)
-    eventually(lambda: read("/etc/all/deep/webhook") == "https://two", timeout=3)
+    eventually(lambda: read("/etc/app/config.yaml") == "two")
+    eventually(lambda: read("/etc/all/deep/webhook") == "https://two")
     assert read("/etc/app/new") == "y"
     assert read("/etc/app/old") == "FileNotFoundError"
     label = {"metadata": {"labels": {"team": "blue"}}}
     pods.cluster.api.patch("v1", "Pod", pods.namespace, name, label)
-    eventually(lambda: read("/etc/all/labels") == 'team="blue"', timeout=3)
+    eventually(lambda: read("/etc/all/labels") == 'team="blue"')
     stays(lambda: read("/opt/pinned.yaml"), seconds=0.5)
     assert read("/opt/pinned.yaml") == "one"
     # What vanishes from the cluster stays in the mount of a pod that has it.
@@ -80,7 +80,7 @@ def test_a_mounted_config_changes_in_one_step_and_a_sub_path_never(pods: Pods) -
     stays(lambda: read("/etc/app/config.yaml"), seconds=1.2)
     # A restart binds the sub path anew, if the rest is there.
     pods.source("ConfigMap", "settings", **{"config.yaml": "three"})
-    eventually(lambda: read("/etc/app/config.yaml") == "three", timeout=3)
+    eventually(lambda: read("/etc/app/config.yaml") == "three")
     pods.cluster.kubelet.kill(pods.namespace, name)
     eventually(lambda: pods.container(name)["restartCount"] == 1)
     pods.ready(name)
@@ -153,7 +153,7 @@ def test_the_token_is_that_of_the_account_and_is_renewed(
     payload = first.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert claims["kubernetes.io"]["pod"]["name"] == name
-    eventually(lambda: pods.call(name, "read", path=f"{ACCOUNT}/token") != first, timeout=5)
+    eventually(lambda: pods.call(name, "read", path=f"{ACCOUNT}/token") != first)
     assert pods.call(name, "ask_api", path=f"{place}/configmaps/kube-root-ca.crt") == 200
 
     silent = pods.ready(pods.create("silent", pod={"automountServiceAccountToken": False}))
@@ -231,10 +231,10 @@ def test_a_mount_inside_a_config_mount_survives_the_config_s_change(pods: Pods) 
     assert pods.call(name, "read", path="/etc/app/inner/b") == "two"
     assert pods.call(name, "write", path="/etc/app/deep/space/file") == "ok"
     pods.source("ConfigMap", "outer", a="three")
-    eventually(lambda: pods.call(name, "read", path="/etc/app/a") == "three", timeout=3)
+    eventually(lambda: pods.call(name, "read", path="/etc/app/a") == "three")
     assert pods.call(name, "read", path="/etc/app/inner/b") == "two"
     pods.source("Secret", "inner", b="four")
-    eventually(lambda: pods.call(name, "read", path="/etc/app/inner/b") == "four", timeout=3)
+    eventually(lambda: pods.call(name, "read", path="/etc/app/inner/b") == "four")
 
 
 def test_a_host_path_is_this_machine_s_folder(pods: Pods, tmp_path: Path) -> None:

@@ -83,12 +83,12 @@ def phase(event: dict[str, Any]) -> str:
     return str((event["object"].get("status") or {}).get("phase", ""))
 
 
-async def take(events: AsyncIterator[dict[str, Any]], number: int, timeout: float = 5) -> list[dict[str, Any]]:
+async def take(events: AsyncIterator[dict[str, Any]], number: int, timeout: float = 20) -> list[dict[str, Any]]:
     async with asyncio.timeout(timeout):
         return [await anext(events) for _ in range(number)]
 
 
-async def until_end(events: AsyncIterator[dict[str, Any]], timeout: float = 5) -> list[dict[str, Any]]:
+async def until_end(events: AsyncIterator[dict[str, Any]], timeout: float = 20) -> list[dict[str, Any]]:
     async with asyncio.timeout(timeout):
         return [event async for event in events]
 
@@ -204,10 +204,10 @@ def test_rules_compose_and_can_be_removed(proxied: Proxied, widgets: Widgets) ->
 
 def test_a_rule_can_end_by_itself(proxied: Proxied, widgets: Widgets) -> None:
     widgets.create("one")
-    rule = proxied.proxy.add(Rule(Status(503), seconds=0.3))
+    rule = proxied.proxy.add(Rule(Status(503), seconds=1))
     with pytest.raises(ApiError):
         proxied.request("GET", "/one")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while rule.active and time.monotonic() < deadline:
         time.sleep(0.01)
     proxied.request("GET", "/one")
@@ -247,7 +247,7 @@ def test_a_write_is_carried_out_even_if_its_sender_is_killed_meanwhile(
     sender = subprocess.Popen([sys.executable, "-c", script, *arguments, f"{proxied.base}/one/status"])
     rule = proxied.proxy.add(Rule(After(lambda _: sender.kill(), drop=True), verb="patch"))
     rule.wait()
-    assert sender.wait(10) == -9
+    assert sender.wait(30) == -9
     assert widgets.get("one")["status"] == {"phase": "Sent"}
 
 
@@ -292,7 +292,7 @@ async def test_watches_are_dropped_when_due_in_order_or_by_reset(proxied: Proxie
     begun = time.monotonic()
     async with proxied.watch() as events:
         assert len(await until_end(events)) == 1
-    assert 0.3 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.3
     async with proxied.watch() as events:
         with pytest.raises(aiohttp.ClientError):
             await until_end(events)
@@ -318,7 +318,7 @@ async def test_an_error_frame_comes_after_so_many_events_and_ends_the_watch(
     for name in ("one", "two"):
         widgets.create(name)
     proxied.proxy.add(Rule(ErrorFrame(code, after_events=1), verb="watch", nth=1))
-    proxied.proxy.add(Rule(ErrorFrame(code, after_seconds=0.2), verb="watch", nth=2))
+    proxied.proxy.add(Rule(ErrorFrame(code, after_seconds=1), verb="watch", nth=2))
     async with proxied.watch() as events:
         seen = await until_end(events)
     assert [event["type"] for event in seen] == ["ADDED", "ERROR"]

@@ -20,7 +20,7 @@ def server() -> Iterator[SmtpReceiver]:
 
 
 def send(server: SmtpReceiver, *recipients: str, login: tuple[str, str] | None = None, tls: bool = False) -> object:
-    with smtplib.SMTP("127.0.0.1", server.port, timeout=5) as client:
+    with smtplib.SMTP("127.0.0.1", server.port, timeout=20) as client:
         if tls:
             client.starttls(context=ssl.create_default_context(cafile=str(server.ca_file)))
         if login:
@@ -52,14 +52,14 @@ def test_tls_and_login_are_offered_and_seen(server: SmtpReceiver) -> None:
 
 
 def test_its_certificate_is_not_trusted_by_default(server: SmtpReceiver) -> None:
-    with smtplib.SMTP("127.0.0.1", server.port, timeout=5) as client, pytest.raises(ssl.SSLCertVerificationError):
+    with smtplib.SMTP("127.0.0.1", server.port, timeout=20) as client, pytest.raises(ssl.SSLCertVerificationError):
         client.starttls(context=ssl.create_default_context())
 
 
 def test_tls_from_the_start() -> None:
     with SmtpReceiver(implicit_tls=True, users={"a": "b"}) as server:
         context = ssl.create_default_context(cafile=str(server.ca_file))
-        with smtplib.SMTP_SSL("127.0.0.1", server.port, timeout=5, context=context) as client:
+        with smtplib.SMTP_SSL("127.0.0.1", server.port, timeout=20, context=context) as client:
             client.login("a", "b")
             client.sendmail("f@x", ["t@x"], TEXT)
         assert [(mail.tls, mail.user) for mail in server.mails] == [(True, "a")]

@@ -58,7 +58,7 @@ class Pods:
         conditions = self.get(name)["status"].get("conditions", [])
         return next((item["status"] for item in conditions if item["type"] == kind), "")
 
-    def ready(self, name: str, *, timeout: float = 20) -> str:
+    def ready(self, name: str, *, timeout: float = 30) -> str:
         """Wait until it is ready; its name."""
 
         def explain() -> str:
@@ -76,7 +76,7 @@ class Pods:
             waiting = self.container(name).get("state", {}).get("waiting", {})
             return str(waiting.get("message") or "?") if waiting.get("reason") == reason else ""
 
-        return eventually(message, timeout=10, message=lambda: f"{reason}: {self.container(name)}")
+        return eventually(message, message=lambda: f"{reason}: {self.container(name)}")
 
     def logs(self, name: str, *, previous: bool = False) -> str:
         return self.cluster.kubelet.logs(self.namespace, name, previous=previous)
@@ -85,7 +85,7 @@ class Pods:
         """Call a function of ``tiny_container.py`` in the pod."""
         query = urllib.parse.urlencode(arguments)
         url = f"http://{self.cluster.kubelet.address(self.namespace, name)}:8080/{function}?{query}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=20) as answer:
             return json.loads(answer.read())
 
     def events(self, name: str) -> list[str]:

@@ -19,6 +19,8 @@ import datetime as dt
 import heapq
 import itertools
 
+from kubernaut_testing.waiting import PATIENCE
+
 __all__ = ["FakeClock"]
 
 _SETTLING_ROUNDS = 50
@@ -62,7 +64,7 @@ class FakeClock:
         """In how many seconds each sleeper is due, the next first; cancelled ones are not among them."""
         return sorted(due - self._monotonic for due, _, woken in self._sleepers if not woken.done())
 
-    async def wait_for_sleepers(self, count: int = 1, *, timeout: float = 5.0) -> list[float]:
+    async def wait_for_sleepers(self, count: int = 1, *, timeout: float = PATIENCE) -> list[float]:
         """Let the loop run until ``count`` tasks sleep; returns ``sleepers``.
 
         Raises TimeoutError after ``timeout`` real seconds.

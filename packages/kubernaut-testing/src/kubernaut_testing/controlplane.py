@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import secrets
 import signal
-import socket
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from kubernaut_testing import binaries, serverfiles
 from kubernaut_testing.children import Child, Children
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.pki import Authority, write_key_pair
+from kubernaut_testing.ports import free_port
 from kubernaut_testing.rest import AdminClient, ApiError, RestClient
 
 __all__ = ["ControlPlane", "ControlPlaneError"]
@@ -89,10 +89,10 @@ class ControlPlane:
         self._children = Children("controlplane")
         try:
             self._prepare()
-            # A free port can be taken between asking for it and using it; then the server ends, and we ask again.
+            # Somebody who does not choose ports as we do may take one before its server starts; then we ask again.
             for last in (False, False, True):
                 try:
-                    self._etcd_ports, self._port = (_free_port(), _free_port()), _free_port()
+                    self._etcd_ports, self._port = (free_port(), free_port()), free_port()
                     self._start_etcd()
                     self._start_apiserver()
                     break
@@ -353,7 +353,7 @@ class ControlPlane:
         config = serverfiles.write_kubeconfig(
             private / "manager.kubeconfig", self.url, {"token": self._manager_token}, ca_file=self.ca_file
         )
-        port = _free_port()
+        port = free_port()
         arguments = [
             *(f"--kubeconfig={config}", "--leader-elect=false", "--use-service-account-credentials=true"),
             *(f"--service-account-private-key-file={private / 'sa.key'}", f"--root-ca-file={self.ca_file}"),
@@ -395,9 +395,3 @@ class ControlPlane:
 
     def _send_marker(self, name: str) -> None:
         self.api.request("GET", f"/version?marker={name}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

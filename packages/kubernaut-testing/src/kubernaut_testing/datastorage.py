@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from kubernaut_testing.receivers import Answer, Received, WebhookReceiver
+from kubernaut_testing.waiting import PATIENCE
 
 __all__ = ["BATCH_PATH", "HEALTH_PATH", "DataStorage", "Refusal", "audit_event_problem"]
 
@@ -169,7 +170,7 @@ class DataStorage(WebhookReceiver):
         with self._news:
             return [event for event in self._kept.events if _has(event, members)]
 
-    def wait_for_events(self, count: int, *, timeout: float = 10.0, **members: Any) -> list[dict[str, Any]]:
+    def wait_for_events(self, count: int, *, timeout: float = PATIENCE, **members: Any) -> list[dict[str, Any]]:
         """Block until ``count`` events with these members are stored, and return them. AssertionError after that."""
         end = time.monotonic() + timeout
         with self._news:

@@ -7,7 +7,6 @@ Knows the conventions that operators here share (`--config FILE --kubeconfig FIL
 from __future__ import annotations
 
 import re
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -18,8 +17,10 @@ from typing import Any, Self
 import yaml
 
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.ports import free_port
 from kubernaut_testing.process import OperatorProcess
 from kubernaut_testing.proxy import FaultProxy
+from kubernaut_testing.waiting import PATIENCE
 
 __all__ = ["OperatorDeployment", "read_samples"]
 
@@ -56,12 +57,12 @@ class OperatorDeployment:
         env: Mapping[str, str] | None = None,
         proxy: FaultProxy | None = None,
         account: str = "operator",
-        ready_timeout: float = 30.0,
+        ready_timeout: float = 60.0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config_file = folder / "config.yaml"
-        self._ports = {"metricsAddr": _free_port(), "healthProbeAddr": _free_port()}
+        self._ports = {"metricsAddr": free_port(), "healthProbeAddr": free_port()}
         self.write_config(config)
         granted = {document["kind"]: document["rules"] for document in yaml.safe_load_all(role.read_text())}
         control_plane.service_account(
@@ -105,7 +106,7 @@ class OperatorDeployment:
     def probe(self, path: str) -> tuple[int, str]:
         """Code and text of a probe, such as "/healthz"."""
         try:
-            with urllib.request.urlopen(self.probe_url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.probe_url + path, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -121,7 +122,7 @@ class OperatorDeployment:
 
 def read_samples(url: str, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
     """The samples of a metric at a `/metrics` address that have these labels: all labels and the value of each."""
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         text = answer.read().decode()
     found = []
     for line in text.splitlines():
@@ -131,9 +132,3 @@ def read_samples(url: str, name: str, **labels: str) -> list[tuple[dict[str, str
             if labels.items() <= given.items():
                 found.append((given, float(match["value"])))
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -53,7 +53,7 @@ class RequestLedger:
             self.settle()
         return self._log.read()
 
-    def settle(self, timeout: float = 10.0) -> None:
+    def settle(self, timeout: float = 30.0) -> None:
         """Wait until everything that the API server has answered so far is in the ledger.
 
         Raises TimeoutError if the marker does not show up, OSError if the API server cannot be reached.

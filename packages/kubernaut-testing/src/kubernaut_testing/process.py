@@ -82,7 +82,7 @@ class OperatorProcess:
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
         ready: str | Callable[[], bool] | None = None,
-        ready_timeout: float = 30.0,
+        ready_timeout: float = 60.0,
     ) -> None:
         self.argv = list(argv)
         self.name = name or Path(argv[0]).name
@@ -133,7 +133,7 @@ class OperatorProcess:
                 return self._ready()
             if self._ready is None:
                 return True
-            with urllib.request.urlopen(self._ready, timeout=2) as answer:
+            with urllib.request.urlopen(self._ready, timeout=5) as answer:
                 return bool(answer.status == 200)
 
         eventually(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -27,6 +26,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from kubernaut_testing.children import Child, Children
+from kubernaut_testing.ports import free_port
 from kubernaut_testing.systempackages import find_system_program
 from kubernaut_testing.waiting import eventually
 
@@ -105,9 +105,7 @@ class Prometheus:
         self._children = Children("prometheus")
         folder = self._children.folder
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(self._config()))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
+        self._port = free_port()
         self._child = self._children.spawn(
             "prometheus",
             [
@@ -119,7 +117,7 @@ class Prometheus:
             ],
         )
         try:
-            eventually(self._ready, timeout=30, message=lambda: f"readiness of Prometheus; its log:\n{self._log()}\n")
+            eventually(self._ready, timeout=60, message=lambda: f"readiness of Prometheus; its log:\n{self._log()}\n")
             if not self._child.running:
                 raise RuntimeError(f"cannot start Prometheus; the end of its log:\n{self._log()}")
         except BaseException:
@@ -165,7 +163,7 @@ class Prometheus:
             for rule in group["rules"]
         ]
 
-    def wait_evaluated(self, timeout: float = 30.0) -> list[Rule]:
+    def wait_evaluated(self, timeout: float = 60.0) -> list[Rule]:
         """Wait until each rule was evaluated once, and return them."""
 
         def evaluated() -> list[Rule]:
@@ -174,7 +172,7 @@ class Prometheus:
 
         return eventually(evaluated, timeout=timeout, message="evaluation of every rule")
 
-    def wait_scraped(self, timeout: float = 30.0) -> None:
+    def wait_scraped(self, timeout: float = 60.0) -> None:
         """Wait until queries see a scrape, without an error, of every target that began after this call."""
         for _ in range(2):  # a scrape is told before its samples are stored; the next one is told after that
             self._wait_scraped_once(timeout)

@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from kubernaut_testing.loopthread import LoopServer, listen
+from kubernaut_testing.waiting import PATIENCE
 
 __all__ = ["Answer", "Received", "WebhookReceiver"]
 
@@ -122,7 +123,7 @@ class WebhookReceiver(LoopServer):
             self._requests.clear()
             self._scripts.clear()
 
-    def wait_for(self, count: int, *, path: str | None = None, timeout: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, *, path: str | None = None, timeout: float = PATIENCE) -> list[Received]:
         """Block until ``count`` requests have come (to ``path``) and return them.
 
         Raises AssertionError after ``timeout`` seconds.

@@ -28,6 +28,7 @@ from typing import Any, Literal, cast
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from kubernaut_testing.loopthread import LoopServer
+from kubernaut_testing.waiting import PATIENCE
 
 __all__ = ["Mail", "SmtpReceiver", "Stage"]
 
@@ -154,7 +155,7 @@ class SmtpReceiver(LoopServer):
             self._faults.clear()
             self.logins.clear()
 
-    def wait_for(self, count: int, *, timeout: float = 10.0) -> list[Mail]:
+    def wait_for(self, count: int, *, timeout: float = PATIENCE) -> list[Mail]:
         """Block until ``count`` mails have come and return them.
 
         Raises AssertionError after ``timeout`` seconds.

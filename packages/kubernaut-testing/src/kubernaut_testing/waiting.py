@@ -15,15 +15,19 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-__all__ = ["eventually", "eventually_async", "stays", "stays_async"]
+__all__ = ["PATIENCE", "eventually", "eventually_async", "stays", "stays_async"]
 
 T = TypeVar("T")
+
+PATIENCE = 20.0
+"""Seconds that a condition may take when nothing is said: more than a busy machine needs, and it ends a hang. It is
+less than the half minute that operators wait before they try again, so that such a wait is not taken for an answer."""
 
 
 def eventually(
     probe: Callable[[], T],
     *,
-    timeout: float = 10.0,
+    timeout: float = PATIENCE,
     interval: float = 0.05,
     message: str | Callable[[], str] = "",
 ) -> T:
@@ -54,7 +58,7 @@ def eventually(
 async def eventually_async(
     probe: Callable[[], T | Awaitable[T]],
     *,
-    timeout: float = 10.0,
+    timeout: float = PATIENCE,
     interval: float = 0.02,
     message: str | Callable[[], str] = "",
 ) -> T:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from kubernaut_testing.entries import agent_matches
 from kubernaut_testing.proxy.actions import Action
 from kubernaut_testing.proxy.requests import ProxiedRequest
+from kubernaut_testing.waiting import PATIENCE
 
 __all__ = ["Rule"]
 
@@ -79,7 +80,7 @@ class Rule:
         """The requests it was applied to."""
         return list(self._hits)
 
-    def wait(self, hits: int = 1, timeout: float = 10.0) -> None:
+    def wait(self, hits: int = 1, timeout: float = PATIENCE) -> None:
         """Block until it was applied so many times; AssertionError after ``timeout`` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._hits) >= hits, timeout):
