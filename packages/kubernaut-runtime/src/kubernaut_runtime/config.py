@@ -64,7 +64,7 @@ def load_config(path: Path, model: type[C], *, strict: bool = False) -> LoadedCo
 def parse_config(content: bytes, path: Path, model: type[C], *, strict: bool = False) -> LoadedConfig[C]:
     """As `load_config`, from bytes that were read already (hot reload); `path` only names them."""
     data = _without_empty(_parse_yaml(content, path))
-    unknown = [f"cannot use {path}: {line}" for line in _unknown_keys(data, model)]
+    unknown = [f"cannot use {path}: {line}" for line in unknown_keys(data, model)]
     problems: list[str] = []
     config: C | None = None
     try:
@@ -136,7 +136,11 @@ def _known_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
                 yield from _known_paths(inner, f"{prefix}{key}.")
 
 
-def _unknown_keys(data: Any, model: type[BaseModel]) -> list[str]:
+def unknown_keys(data: Any, model: type[BaseModel]) -> list[str]:
+    """Return one line for each key of `data` that `model` does not have, with its path and the nearest key that it has.
+
+    `data` is what the YAML holds; lists and sections within it are looked into, free mappings are not.
+    """
     paths = list(_known_paths(model))
     return [f"{path}: unknown key{_nearest(path, known, paths)}" for path, known in _walk(data, model, "")]
 

@@ -97,10 +97,20 @@ def test_what_has_no_effect_or_a_risk_is_told_with_receiver_and_key(
 
 
 def test_grouping_is_told_with_its_route() -> None:
-    text = routing({"groupBy": ["type"], "routes": [{"receiver": "ops"}, {"receiver": "ops", "groupBy": ["a"]}]})
+    text = routing({"groupBy": ["type"], "routes": [{"receiver": "ops"}, {"receiver": "ops", "groupWait": "30s"}]})
     assert advice(load_routing(text, "f")) == [
         "route.groupBy: has no effect; notifications are not grouped",
-        "route.routes[1].groupBy: has no effect; notifications are not grouped",
+        "route.routes[1].groupWait: has no effect; notifications are not grouped",
+    ]
+
+
+def test_a_key_that_nothing_reads_is_told_with_the_nearest_one(caplog: pytest.LogCaptureFixture) -> None:
+    text = routing({"routes": [{"receiver": "ops", "match_re": {"team": "a"}}]}, slackConfig=[{"credentialRef": "c"}])
+    table = RoutingTable()
+    assert table.load(text, "f")
+    assert [record.getMessage() for record in caplog.records] == [
+        "routing file f: receivers[0].slackConfig: unknown key, did you mean receivers[0].slackConfigs?",
+        "routing file f: route.routes[0].match_re: unknown key, did you mean route.routes[0].matchRe?",
     ]
 
 

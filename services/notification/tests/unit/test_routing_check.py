@@ -54,6 +54,14 @@ def test_every_mistake_of_the_file_is_told(config: NotificationConfig, routing: 
     assert ["gone" in line or "RE2" in line for line in check(config, routing)] == [True, True]
 
 
+def test_a_misspelt_key_is_a_mistake_and_told_with_the_right_one(config: NotificationConfig, routing: Path) -> None:
+    routing.write_text(ROUTING.replace("slackConfigs", "slackConfig"))
+    assert check(config, routing) == [
+        f"cannot load routing file {routing}: receivers[0].slackConfig: unknown key, "
+        "did you mean receivers[0].slackConfigs?"
+    ]
+
+
 def test_a_named_file_that_is_not_there_is_a_mistake(config: NotificationConfig, tmp_path: Path) -> None:
     (finding,) = check(config, tmp_path / "none.yaml")
     assert finding.startswith("cannot read routing file")

@@ -38,8 +38,13 @@ def advice(config: RoutingConfig) -> list[str]:
 
 
 def _grouped(route: Route, where: str) -> Iterator[str]:
-    if route.group_by:
-        yield f"{where}.groupBy"
+    grouping = {
+        "groupBy": route.group_by,
+        "groupWait": route.group_wait,
+        "groupInterval": route.group_interval,
+        "repeatInterval": route.repeat_interval,
+    }
+    yield from (f"{where}.{key}" for key, value in grouping.items() if value)
     for index, child in enumerate(route.routes):
         if child is not None:
             yield from _grouped(child, f"{where}.routes[{index}]")

@@ -1,7 +1,8 @@
 """Where the routing file is, and whether it could be put in force: the part of `--check-config` that is routing's.
 
 The check reads what a start would read (the file, and which credentials are there) and reports what would end the
-start. It talks to nobody, so it can run wherever the same files are mounted.
+start, and keys that nothing reads, of which a start only warns. It talks to nobody, so it can run wherever the same
+files are mounted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def check_routing(config: NotificationConfig, environ: Mapping[str, str] | None 
     if path is None:
         return []
     try:
-        RoutingTable(CredentialStore(config.delivery.credentials.dir)).load(path.read_bytes(), str(path))
+        credentials = CredentialStore(config.delivery.credentials.dir)
+        RoutingTable(credentials).load(path.read_bytes(), str(path), strict=True)
     except OSError as error:
         return [unreadable(path, error)]
     except RoutingError as error:

@@ -1,6 +1,7 @@
 """The routing file: models, loading, validation.
 
-Lenient where the live system is: unknown keys are ignored, and what has no effect is accepted (`advice` warns of it).
+Lenient where the live system is: unknown keys are ignored (`unknown_keys_of` names them: with a misspelt `slackConfigs`
+everything goes to the console), and what has no effect is accepted (`advice` warns of it).
 Strict where a mistake would lose notifications: everything that is wrong is reported at once, each problem with file
 and key. Keys that the live system does not know (`urlRef`, `credentialRef` and `authUsername` of webhook and email
 entries) are checked strictly.
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from kubernaut_notification.routing.patterns import Pattern
-from kubernaut_runtime.config import ConfigError
+from kubernaut_runtime.config import ConfigError, unknown_keys
 from kubernaut_runtime.text import encodable
 from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
 
@@ -29,9 +30,7 @@ class RoutingError(ConfigError):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 class Route(_Model):
@@ -39,6 +38,9 @@ class Route(_Model):
 
     receiver: str = ""
     group_by: tuple[str, ...] = ()
+    group_wait: Any = None
+    group_interval: Any = None
+    repeat_interval: Any = None
     match: dict[str, str] = Field(default_factory=dict)
     match_re: dict[str, str] = Field(default_factory=dict)
     continue_: bool = Field(default=False, alias="continue")
@@ -175,9 +177,8 @@ class RoutingConfig(_Model):
         return list(dict.fromkeys(ref for receiver in self.receivers for ref in receiver.credential_refs()))
 
 
-DEFAULT_CONFIG = RoutingConfig(
-    route=Route(receiver="console-fallback"),
-    receivers=(Receiver(name="console-fallback", console_configs=(SwitchConfig(),)),),
+DEFAULT_CONFIG = RoutingConfig.model_validate(
+    {"route": {"receiver": "console-fallback"}, "receivers": [{"name": "console-fallback", "consoleConfigs": [{}]}]}
 )
 """What routes until a file was loaded: everything to the console."""
 
@@ -220,6 +221,11 @@ def load_routing(text: str, source: str) -> RoutingConfig:
     if problems or config is None:
         raise RoutingError([f"cannot load routing file {source}: {problem}" for problem in problems])
     return config
+
+
+def unknown_keys_of(text: str) -> list[str]:
+    """Return one line for each key of the routing file `text`, one that was loaded, that has no effect for its name."""
+    return unknown_keys(_without_null(yaml.load(text, Loader=_Loader)), RoutingConfig)
 
 
 def _missing(data: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from kubernaut_notification.delivery.credentials import CredentialStore
 from kubernaut_notification.routing.advice import advice
-from kubernaut_notification.routing.config import DEFAULT_CONFIG, RoutingError, load_routing
+from kubernaut_notification.routing.config import DEFAULT_CONFIG, RoutingError, load_routing, unknown_keys_of
 from kubernaut_notification.routing.router import Router
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ class RoutingTable:
         self._follower = follower
         follower(self.router)
 
-    def load(self, content: bytes | str, source: str) -> bool:
+    def load(self, content: bytes | str, source: str, *, strict: bool = False) -> bool:
         """Put a routing file's `content` in force; returns False, and changes nothing, for a file without content.
 
-        What the file says in vain is logged as a warning, one line each. Raises `RoutingError` with every problem, and
-        keeps the table that was in force.
+        What the file says in vain is logged as a warning, one line each; so are keys that nothing reads, which are
+        problems if `strict`. Raises `RoutingError` with every problem, and keeps the table that was in force.
         """
         self._refused = None
         try:
@@ -49,6 +49,9 @@ class RoutingTable:
         if not text.strip():
             return False
         config = load_routing(text, source)
+        unknown = unknown_keys_of(text)
+        if strict and unknown:
+            raise RoutingError([f"cannot load routing file {source}: {line}" for line in unknown])
         if missing := self._missing(config.credential_refs()):
             folder = self._credentials.folder if self._credentials else ""
             self._refused = (content, source)
@@ -60,7 +63,7 @@ class RoutingTable:
             )
         self.router = Router(config)
         self._follower(self.router)
-        for line in advice(config):
+        for line in [*unknown, *advice(config)]:
             log.warning("routing file %s: %s", source, line)
         return True
 
