@@ -66,6 +66,20 @@ def test_what_reaches_out_of_the_process_is_refused(name: str, call: str, engine
 
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)
+@pytest.mark.parametrize(
+    "body",
+    [
+        'count({"url": "http://x", "method": "get"}) with count as http.send',
+        'lower("x") with lower as net.lookup_ip_addr',
+        "time.now_ns() with time.now_ns as opa.runtime",
+    ],
+)
+def test_what_reaches_out_is_refused_under_another_name_too(name: str, body: str, engine_of: EngineOf) -> None:
+    with pytest.raises(PolicyCompileError, match=r"t.rego:3:\d+: \S+ is not available to policies"):
+        engine_of(name).load(Policy(f"package t\n\nx := y if {{ y := {body} }}\n", "t.rego"))
+
+
+@pytest.mark.parametrize("name", ENGINE_NAMES)
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
 def test_every_policy_that_opa_takes_compiles(name: str, path: Path, engine_of: EngineOf) -> None:
     assert opa.check(path) == ""

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,44 @@ async def test_close_waits_for_what_runs_and_refuses_what_comes() -> None:
     with pytest.raises(PolicyUnavailableError, match="closed"):
         await evaluator.evaluate(VERSIONS, {})
     assert not any(running(pid) for pid in pids)
+
+
+async def test_an_evaluation_that_does_not_end_before_the_close_is_told_so() -> None:
+    evaluator = PolicyEvaluator(Policy(POLICY))
+    await evaluator.start()
+    asked = asyncio.create_task(evaluator.evaluate(ALL, {"endless": True}, deadline=60))
+    await soon(lambda: evaluator._idle.qsize() == 1)
+    await evaluator.close(grace=0.1)
+    with pytest.raises(PolicyUnavailableError, match="closed before the answer"):
+        await asked
+
+
+class Threads(ThreadPoolExecutor):
+    """A process that may have no more threads while it is `exhausted`."""
+
+    exhausted = False
+
+    def submit(self, *work: Any, **options: Any) -> Any:
+        """Start the work in a thread, if there may be one."""
+        if self.exhausted:
+            raise RuntimeError("can't start new thread")
+        return super().submit(*work, **options)
+
+
+async def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(caplog: pytest.LogCaptureFixture) -> None:
+    """Else the pool would get smaller with each death, until no signal is evaluated any more."""
+    threads = Threads()
+    asyncio.get_running_loop().set_default_executor(threads)
+    async with PolicyEvaluator(Policy(POLICY)) as evaluator:
+        (dead, *_) = processes(evaluator)
+        threads.exhausted = True
+        os.kill(dead, signal.SIGKILL)
+        await soon(lambda: not running(dead))
+        for _ in range(2):
+            assert (await evaluator.evaluate(VERSIONS, {}))["version"] == Value(1)
+        await soon(lambda: "can't start new thread" in caplog.text)
+        threads.exhausted = False
+        await soon(lambda: len(processes(evaluator)) == 2 and dead not in processes(evaluator))
 
 
 async def test_without_a_policy_nothing_is_evaluated_until_there_is_one() -> None:

@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 
 from kubernaut_policy import messages
-from kubernaut_policy.errors import PolicyError, PolicyUnavailableError
+from kubernaut_policy.errors import PolicyCrashError, PolicyError, PolicyUnavailableError
 from kubernaut_policy.policy import JsonValue, Policy, Results
 from kubernaut_policy.process import WorkerProcess
 
@@ -152,7 +152,9 @@ class PolicyEvaluator:
         return Results(policy.hash, answers)
 
     async def close(self, *, grace: float = 5.0) -> None:
-        """End the workers, evaluations that run within `grace` seconds. Later calls raise PolicyUnavailableError."""
+        """End the workers; evaluations that run have `grace` seconds. What is not answered by then, and what is asked
+        later, raises PolicyUnavailableError.
+        """
         self._closed = True
         for task in list(self._tasks):
             task.cancel()
@@ -201,6 +203,8 @@ class PolicyEvaluator:
             good = True
         except PolicyError as error:
             good = not error.retryable and not isinstance(error, PolicyUnavailableError)
+            if self._closed and isinstance(error, PolicyCrashError):
+                raise PolicyUnavailableError("cannot evaluate: the evaluator was closed before the answer") from None
             raise
         finally:
             if good:
@@ -216,14 +220,17 @@ class PolicyEvaluator:
         task.add_done_callback(self._tasks.discard)
 
     async def _replace_dead(self, worker: WorkerProcess) -> None:
-        await worker.kill()
         pause = 0.1
-        while not self._closed:
+        while True:
             try:
-                await self._add()
+                await worker.kill()
+                if not self._closed:
+                    await self._add()
                 return
-            except (PolicyError, OSError) as error:
-                log.warning("cannot start a policy worker, trying again in %g s: %s", pause, error)
+            except Exception as error:  # noqa: BLE001 whatever it is (no thread can be started): the pool must not shrink
+                log.warning("cannot replace a policy worker, trying again in %g s: %s", pause, error)
+            if self._closed:
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, 30.0)
 

@@ -155,11 +155,13 @@ class WorkerProcess:
 
     def _forget_words(self) -> None:
         """Drop what was printed, if it is much: a policy may print at each evaluation, and the file is in memory."""
-        if os.fstat(self._said.fileno()).st_size > _SAID:
+        if not self._said.closed and os.fstat(self._said.fileno()).st_size > _SAID:
             os.ftruncate(self._said.fileno(), 0)
             os.lseek(self._said.fileno(), 0, os.SEEK_SET)  # the worker's place too: it writes to the same open file
 
     def _last_words(self) -> str:
+        if self._said.closed:  # `kill` was quicker
+            return ""
         size = os.fstat(self._said.fileno()).st_size
         tail = os.pread(self._said.fileno(), 1000, max(0, size - 1000)).decode(errors="replace")
         return " ".join(tail.split())[-300:]

@@ -114,14 +114,16 @@ def _ends_a_head(token: Token) -> bool:
 def _forbidden_calls(found: list[Token]) -> Iterator[Problem]:
     for start in range(len(found)):
         names = _dotted(found, start)
-        if names and found[start + 2 * len(names) - 1 :][:1] and found[start + 2 * len(names) - 1].text == "(":
-            called = ".".join(names)
-            if called in FORBIDDEN:
-                yield Problem(
-                    f"{called} is not available to policies; put what it asks for into the input instead",
-                    found[start].line,
-                    found[start].column,
-                )
+        if ".".join(names) not in FORBIDDEN:
+            continue
+        behind = found[start + 2 * len(names) - 1 :][:1]
+        # `with f as opa.runtime` calls it under another name.
+        if (behind and behind[0].text == "(") or (start and found[start - 1].text == "as"):
+            yield Problem(
+                f"{'.'.join(names)} is not available to policies; put what it asks for into the input instead",
+                found[start].line,
+                found[start].column,
+            )
 
 
 def _dotted(found: list[Token], start: int) -> list[str]:
