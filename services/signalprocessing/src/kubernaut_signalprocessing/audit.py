@@ -131,7 +131,7 @@ class AuditTrail:
             "has_owner_chain": bool(chain),
             "owner_chain_length": len(chain),
             "degraded_mode": context is not None and context.degraded_mode,
-            "error": info.error if info is not None else "",
+            "error": (info.error if info is not None else "") or None,
         }
         self._emit(PROCESSED, sp, facts, outcome="failure" if sp.status.phase == FAILED else "success")
 
