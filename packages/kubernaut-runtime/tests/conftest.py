@@ -97,7 +97,7 @@ class Watching:
             "server_timeout": 5.0,
             "inactivity": 7.0,
             "reopen": 0.1,
-            "first_sweep": 1.0,
+            "first_sweep": 10.0,  # on a busy machine kopf takes seconds until it lists
             "retry": Backoff(0.1, 0.5),
             "restart": Backoff(0.1, 0.5),
         }
@@ -123,10 +123,10 @@ class Watching:
         self.task = asyncio.create_task(self.engine.run())
         if synced:
             waiting = asyncio.create_task(self.engine.wait_synced())
-            await asyncio.wait({self.task, waiting}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self.task, waiting}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
             if self.task.done():
                 self.task.result()
-            assert waiting.done(), "the stores should be synced within 20 s"
+            assert waiting.done(), "the stores should be synced within 30 s"
 
     async def stop(self) -> None:
         if self.task is not None:

@@ -45,7 +45,7 @@ class Greeter:
     def said(self, message: str) -> bool:
         return any(line["msg"] == message for line in self.lines())
 
-    def until(self, done: Callable[[], Any], seconds: float = 30) -> None:
+    def until(self, done: Callable[[], Any], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < deadline, f"not reached within {seconds} s; log:\n{self.log.read_text()}"
@@ -55,7 +55,7 @@ class Greeter:
     def ready(self) -> bool:
         return self.said("watches are in sync")
 
-    def end(self, number: int = signal.SIGTERM, seconds: float = 25) -> int:
+    def end(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
@@ -97,9 +97,16 @@ def text_of(control_plane: ControlPlane, namespace: str, name: str) -> str:
     return str((found.get("status") or {}).get("text", ""))
 
 
+def replace(path: Path, text: str) -> None:
+    """Put a file in place in one step: the process may look at any moment."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -195,7 +202,7 @@ def test_the_log_level_reloads_and_a_bad_file_keeps_the_last_good(
     base = "controller: {metricsAddr: ':0', healthProbeAddr: ':0'}\n"
     greeter = start(base, POD_NAME="greeter-0")
     greeter.until(greeter.ready)
-    greeter.config.write_text(base + "logging: {level: LOUD}\n")
+    replace(greeter.config, base + "logging: {level: LOUD}\n")
     greeter.until(lambda: greeter.said("cannot reload, the last good content stays"))
     failed = f'config_reload_total{{file="{greeter.config}",result="failed"}} 1.0'
     assert failed in get(greeter.port("metrics"), "/metrics")[1]
@@ -205,7 +212,7 @@ def test_the_log_level_reloads_and_a_bad_file_keeps_the_last_good(
     assert (event["reason"], event["involvedObject"]["name"]) == ("ConfigReloadFailed", "greeter-0")
     assert "logging.level" in event["message"]
 
-    greeter.config.write_text(base + "logging: {level: DEBUG}\n")
+    replace(greeter.config, base + "logging: {level: DEBUG}\n")
     greeter.until(lambda: greeter.said("reloaded"))
     greet(control_plane, namespace, "one")
     greeter.until(lambda: any(line["level"] == "debug" for line in greeter.lines()))

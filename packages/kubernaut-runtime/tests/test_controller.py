@@ -254,7 +254,7 @@ async def test_a_drain_cancels_what_does_not_end_and_run_returns(clock, passes, 
     draining = asyncio.create_task(controller.drain(25))
     await clock.advance(25.1)
     assert await draining is False
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 20)
     assert passes.active == 0
     assert len(queue) == 1
 
@@ -324,7 +324,7 @@ async def test_a_drain_of_an_idle_controller_ends_its_run_without_an_error(clock
     running = asyncio.create_task(controller.run())
     await clock.advance(0)
     assert await controller.drain(25) is True
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 20)
 
 
 AT_MOST = 10

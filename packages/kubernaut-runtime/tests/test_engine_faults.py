@@ -4,6 +4,7 @@ import asyncio
 import threading
 import weakref
 from dataclasses import replace
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -111,8 +112,10 @@ async def test_a_watch_that_is_ended_at_once_is_not_opened_in_a_tight_loop(
     ended = fault_proxy.add(Rule(DropWatch(0.0), verb="watch", **GADGETS))
     sample = watching(via=through_faults, times={"reopen": 0.5})
     await sample.start()
-    await asyncio.sleep(2)
-    assert 2 <= ended.hits <= 6
+    await eventually_async(lambda: ended.hits >= 5)
+    gaps = [later.started - earlier.started for earlier, later in pairwise(ended.requests)]
+    # What is paced is the sending; on the way here one may be late.
+    assert sum(gaps) > 0.45 * len(gaps), gaps
 
 
 async def test_a_silent_watch_is_opened_again(watching, shelf, fault_proxy, through_faults):
@@ -121,7 +124,7 @@ async def test_a_silent_watch_is_opened_again(watching, shelf, fault_proxy, thro
     await sample.start()
     await eventually_async(lambda: hole.hits == 1)
     shelf.create("g")
-    await eventually_async(lambda: sample.woken == [("g", HIGH)], timeout=5)
+    await eventually_async(lambda: sample.woken == [("g", HIGH)])
 
 
 async def test_silence_that_reopening_does_not_end_fails_liveness(
@@ -131,12 +134,12 @@ async def test_silence_that_reopening_does_not_end_fails_liveness(
     sample = watching(via=through_faults, times={"inactivity": 1.5, "server_timeout": 1.0, "unhealthy": 3.0})
     await sample.start()
     assert sample.engine.healthy()
-    await eventually_async(lambda: not sample.engine.healthy(), timeout=8)
-    assert hole.hits >= 2
+    await eventually_async(lambda: not sample.engine.healthy())
+    await eventually_async(lambda: hole.hits >= 2)
     assert sample.engine.watch_age(gadgets) > 3
     assert "no sign of life from the watch of gadgets" in sample.engine.unhealthy()
     hole.remove()
-    await eventually_async(sample.engine.healthy, timeout=10)
+    await eventually_async(sample.engine.healthy)
 
 
 async def test_an_api_server_that_answers_with_errors_is_no_reason_to_restart_the_process(
@@ -186,14 +189,13 @@ async def test_a_rotated_token_is_used_and_a_bad_one_makes_no_storm(watching, sh
     good, tokens = connection.token(), ["expired"]
     sample = watching(via=replace(connection, token=lambda: tokens[0]))
     await sample.start(synced=False)
+    await eventually_async(lambda: ledger.entries(user_agent=sample.agent, code=401))
     await asyncio.sleep(2.5)
-    ledger.settle()
-    refused = ledger.entries(user_agent=sample.agent, code=401)
-    assert 1 <= len(refused) <= 20
+    assert len(ledger.entries(user_agent=sample.agent, code=401)) <= 20
     tokens[0] = good
     shelf.create("g")
-    await eventually_async(lambda: ("g", HIGH) in sample.woken or ("g", LOW) in sample.woken, timeout=15)
-    await asyncio.wait_for(sample.engine.wait_synced(), 10)
+    await eventually_async(lambda: ("g", HIGH) in sample.woken or ("g", LOW) in sample.woken, timeout=40)
+    await asyncio.wait_for(sample.engine.wait_synced(), 30)
 
 
 async def test_a_token_that_stays_bad_does_not_fill_the_memory_with_sessions(watching, shelf, connection, monkeypatch):
@@ -219,7 +221,7 @@ async def test_a_restored_etcd_ends_the_engine_for_a_clean_restart(watching, she
     await sample.start()
     sample.store.saw_version(2**60)
     with pytest.raises(HistoryRewoundError):
-        await asyncio.wait_for(sample.task, 10)
+        await asyncio.wait_for(sample.task, 30)
     assert not sample.engine.running
 
 

@@ -38,7 +38,7 @@ class Gate:
 
     async def until(self, condition: Callable[[], bool], *, hold: Callable[[str], bool]) -> None:
         """Let through what need not be held, until the condition is met."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 for name, held in self.held.items():
                     if not hold(name):

@@ -35,6 +35,7 @@ class Wire:
         self.hang = False
         self.code: int | None = None
         self.sent: list[str] = []
+        self.under_way = 0
 
     async def send(self, request: Request) -> Response:
         self.sent.append(request.verb)
@@ -44,7 +45,11 @@ class Wire:
             raise TransportError("cut")
         if self.code is not None:
             return Response(self.code, {"message": "no"})
-        return await self._client.send(request)
+        self.under_way += 1
+        try:
+            return await self._client.send(request)
+        finally:
+            self.under_way -= 1
 
 
 class Candidate:
@@ -99,11 +104,13 @@ class Stage:
         self.control_plane, self.namespace, self.stack = control_plane, namespace, stack
         self.clock = FakeClock()
         self.connection = Connection.from_kubeconfig(control_plane.kubeconfig)
+        self.candidates: list[Candidate] = []
 
     async def candidate(self, name: str, clock: Clock | None = None, **times: float) -> Candidate:
         client = await self.stack.enter_async_context(self.connection.client(f"{name}-{uuid.uuid4().hex[:6]}/1"))
         one = Candidate(name, client, self.namespace, clock or self.clock, **times)
         self.stack.push_async_callback(one.kill)
+        self.candidates.append(one)
         return one
 
     def lease(self) -> dict[str, Any]:
@@ -114,21 +121,25 @@ class Stage:
     async def until(self, done: Callable[[], bool], what: str = "") -> None:
         """Wait for requests in flight; the fake clock stands still."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not done():  # noqa: ASYNC110 (the condition is in several objects)
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            raise AssertionError(f"not reached within 10 s: {what or done}") from None
+            raise AssertionError(f"not reached within 30 s: {what or done}") from None
 
     async def advance_until(self, done: Callable[[], bool], limit: float) -> float:
-        """Let fake time pass, a quarter of a second at a time with room for real requests; return how much passed."""
+        """Let fake time pass, a quarter of a second at a time, none while a real request is under way.
+
+        Returns how much passed.
+        """
         passed = 0.0
-        while not done():
+        while True:
+            await self.until(lambda: not any(one.wire.under_way for one in self.candidates), "an answer")
+            if done():
+                return passed
             assert passed < limit, f"not reached within {limit} s of fake time"
             await self.clock.advance(0.25)
             passed += 0.25
-            await asyncio.sleep(0.03)
-        return passed
 
 
 @pytest.fixture

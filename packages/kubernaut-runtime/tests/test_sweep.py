@@ -105,7 +105,7 @@ async def test_a_restored_etcd_ends_the_run(sweep, store, gadgets):
     store.saw_version(2**60)
     sweep.request(gadgets)
     with pytest.raises(HistoryRewoundError):
-        await asyncio.wait_for(sweep.run(), 10)
+        await asyncio.wait_for(sweep.run(), 30)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ async def test_an_error_is_retried_and_never_fatal(shelf, wire, store, namespace
     sweep = Sweep(wire, [store], namespace=namespace, retry=Backoff(0.01, 0.02))
     running = asyncio.create_task(sweep.run())
     sweep.request(gadgets)
-    await asyncio.wait_for(sweep.wait_synced(), 10)
+    await asyncio.wait_for(sweep.wait_synced(), 30)
     assert len(store) == 1
     assert len(wire.sent) == 3
     running.cancel()
@@ -132,7 +132,7 @@ async def test_a_busy_server_is_not_listed_again_before_it_asked_for(wire, store
     await clock.advance(19.9)
     assert len(wire.sent) == 1
     await clock.advance(0.2)
-    await asyncio.wait_for(sweep.wait_synced(), 10)
+    await asyncio.wait_for(sweep.wait_synced(), 30)
     assert len(wire.sent) == 2
     running.cancel()
 

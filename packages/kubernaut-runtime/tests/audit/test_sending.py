@@ -365,7 +365,7 @@ async def test_the_end_is_bounded_when_data_storage_does_not_answer(
             site.sink.emit(make_event(str(number)))
         began = time.monotonic()
         await site.sink.close(within=0.3)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
     assert site.accounts.dropped == (0 if spare else 3)
     assert caplog.records[-1].__dict__["events"] == {"unsent": 3}
     if spare:

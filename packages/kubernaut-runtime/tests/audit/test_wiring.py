@@ -69,7 +69,7 @@ class House:
 
     async def end(self, task: asyncio.Task[int]) -> int:
         self.process.stop()
-        return await asyncio.wait_for(task, 20)
+        return await asyncio.wait_for(task, 60)
 
     def dropped(self) -> float | None:
         registry = self.process.runtime.registry
