@@ -7,8 +7,8 @@
 * `charts/<service>/files/rules.yaml` and `dashboard.json`: alerts and dashboard, from `monitoring`;
 * in `values.yaml`, what stands between the marks of the values that all charts have: `kubernaut-common/values/*.yaml`;
 * `values.schema.json`: the schema of those values (`kubernaut-common/values/schema.json`), that of the chart's own
-  (`own.schema.json`), and `definitions.config`: which keys the service's config file has, from its pydantic model, so
-  that a key which the program does not know is refused before anything is installed;
+  (`own.schema.json`), and `definitions.config`: what the service's config file may hold, from its pydantic model, so
+  that what the program would refuse is refused before anything is installed;
 * the table of values in `README.md`, from the comments in `values.yaml` that begin with `--`.
 """
 
@@ -22,17 +22,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
 from monitoring.files import files_of
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from kubernaut_api.crds import crd_path
 from kubernaut_notification.config import NotificationConfig
 from kubernaut_runtime.sections import ControllerConfig
 from kubernaut_signalprocessing.config import SignalProcessingConfig
+
+from .schema import schema_of
 
 CHARTS = Path(__file__).parent
 LIBRARY = CHARTS / "kubernaut-common"
@@ -40,8 +41,6 @@ SHARED_VALUES = "values"
 """The folder of the library that charts are generated from, which is not copied into them."""
 SERVICES_FOLDER = CHARTS.parent / "services"
 BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
-DURATION = {"type": "string", "pattern": "^[+-]?([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$"}
-"""A Go duration; the program checks the rest."""
 
 
 @dataclass(frozen=True)
@@ -151,49 +150,6 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
         else:
             whole[key] = value
     return whole
-
-
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a section: its keys and no others, null for each of them meaning "left out".
-
-    Only what can be told for certain is constrained; values are the program's to check, by `--check-config`.
-    """
-    properties = {
-        field.validation_alias if isinstance(field.validation_alias, str) else name: _field(field)
-        for name, field in model.model_fields.items()
-    }
-    return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
-
-
-def _field(field: FieldInfo) -> dict[str, Any]:
-    if any("duration" in str(getattr(item, "func", item)).lower() for item in field.metadata):
-        return dict(DURATION)
-    if get_origin(field.annotation) is Literal and field.metadata:
-        return {"type": "string"}  # what is done to the text first, such as upper case, is the program's matter
-    return _type(field.annotation)
-
-
-def _type(annotation: Any) -> dict[str, Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return schema_of(annotation)
-    if annotation is bool:
-        return {"type": "boolean"}
-    if annotation is int:
-        return {"type": "integer"}
-    if annotation in (str, Path):
-        return {"type": "string"}
-    if get_origin(annotation) is Literal:
-        return {"enum": list(get_args(annotation))}
-    if get_origin(annotation) is Annotated:
-        return _type(get_args(annotation)[0])
-    members = [member for member in get_args(annotation) if member is not type(None)]
-    if len(members) == 1 and type(None) in get_args(annotation):
-        return _type(members[0])
-    if get_origin(annotation) in (list, tuple):
-        return {"type": "array"}
-    if get_origin(annotation) is dict:
-        return {"type": "object"}
-    return {}
 
 
 # The table of values --------------------------------------------------------------------------------------

@@ -33,6 +33,14 @@ SHARED: list[tuple[dict[str, Any], str]] = [
     ({"replicas": "two"}, "/replicas"),
     ({"controller": {"leaderElektion": True}}, "additional properties 'leaderElektion' not allowed"),
     ({"controller": {"statusUpdateMode": "fast"}}, "'atomic', 'sequential'"),
+    ({"controller": {"maxConcurrentReconciles": 0}}, "/controller/maxConcurrentReconciles': minimum: got 0, want 1"),
+    ({"controller": {"leaseDuration": "0s"}}, "/controller/leaseDuration': '0s' does not match"),
+    ({"controller": {"metricsAddr": "9090"}}, "/controller/metricsAddr': '9090' does not match"),
+    ({"controller": {"leaderElectionId": ""}}, "/controller/leaderElectionId"),
+    ({"datastorage": {"url": "data-storage:8080"}}, "/datastorage/url': 'data-storage:8080' does not match"),
+    ({"datastorage": {"buffer": {"batchSize": 0}}}, "/datastorage/buffer/batchSize': exclusiveMinimum"),
+    ({"logging": {"level": "LOUD"}}, "/logging/level': 'LOUD' does not match pattern '(?i)^(DEBUG|INFO|WARN|ERROR|)$'"),
+    ({"logging": {"format": "xml"}}, "(?i)^(json|console|)$"),
     ({"config": {"deliveries": {}}}, "additional properties 'deliveries' not allowed"),
     ({"datastorage": {"buffer": {"size": 1}}}, "additional properties 'size' not allowed"),
     ({"image": {"digest": "sha256:12"}}, "/image/digest"),
@@ -52,6 +60,7 @@ OWN: list[tuple[Charted, dict[str, Any], str]] = [
         "additional properties 'timeOut' not allowed",
     ),
     (NOTIFICATION, {"config": {"delivery": {"slack": {"timeout": "soon"}}}}, "does not match pattern"),
+    (NOTIFICATION, {"delivery": {"maxCallsPerChannel": 0}}, "/delivery/maxCallsPerChannel': minimum: got 0, want 1"),
     (NOTIFICATION, {"credentials": [{"name": "../x", "secretName": "y"}]}, "/credentials/0/name"),
     (NOTIFICATION, {"credentials": [{"name": "x"}]}, "missing property 'secretName'"),
     (
@@ -63,6 +72,8 @@ OWN: list[tuple[Charted, dict[str, Any], str]] = [
     (SIGNALPROCESSING, {"policies": {"existingConfigMap": "a_b"}}, "/policies/existingConfigMap"),
     (SIGNALPROCESSING, {"classifier": {"engine": "opa"}}, "'regopy', 'regorus'"),
     (SIGNALPROCESSING, {"enrichment": {"timeout": "soon"}}, "does not match pattern"),
+    (SIGNALPROCESSING, {"config": {"enrichment": {"maxAttempts": 101}}}, "maximum: got 101, want 100"),
+    (SIGNALPROCESSING, {"classifier": {"regoConfigMapKey": ""}}, "/classifier/regoConfigMapKey"),
     (SIGNALPROCESSING, {"fleet": {"oauth2": {"tokenUrl": ""}}}, "additional properties 'tokenUrl' not allowed"),
 ]
 
@@ -97,8 +108,7 @@ def test_every_value_of_the_schema_is_documented_unless_helm_or_an_umbrella_sets
 
 
 def _known(root: dict[str, Any], schema: dict[str, Any], path: list[str]) -> bool:
-    while "$ref" in schema or "allOf" in schema:
-        reference = schema["$ref"] if "$ref" in schema else schema["allOf"][0]["$ref"]
+    while reference := schema.get("$ref") or schema.get("allOf", [{}])[0].get("$ref"):
         schema = root
         for step in reference.removeprefix("#/").split("/"):
             schema = schema[step]
