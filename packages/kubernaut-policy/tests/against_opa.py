@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from engines_here import engine_here
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -203,12 +204,12 @@ class Engine:
 
 @contextmanager
 def engines() -> Iterator[Callable[[str], Engine]]:
-    """The engine of a name, one process each."""
+    """The engine of a name, one process each; asked for one that this machine cannot have, they skip the test."""
     running: dict[str, Engine] = {}
 
     def get(name: str) -> Engine:
         if name not in running:
-            running[name] = Engine(name)
+            running[name] = Engine(engine_here(name))
         return running[name]
 
     yield get

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from engines_here import engine_here
 
 from kubernaut_policy import (
     Policy,
@@ -64,7 +65,7 @@ def version(number: int) -> str:
 
 @pytest.fixture(params=sorted(ENGINES))
 async def evaluator(request: pytest.FixtureRequest) -> AsyncIterator[PolicyEvaluator]:
-    async with PolicyEvaluator(Policy(POLICY), engine=request.param, memory=64 << 20) as running:
+    async with PolicyEvaluator(Policy(POLICY), engine=engine_here(request.param), memory=64 << 20) as running:
         yield running
 
 
@@ -317,7 +318,9 @@ def test_it_works_on_uvloop_and_in_another_thread() -> None:
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 async def test_what_a_policy_prints_takes_no_memory_for_long(engine: str) -> None:
     text = "package t\n\nversion := 1 if print(input.long)\n"
-    async with PolicyEvaluator(Policy(text), engine=engine, spares=0, queries=["data.t.version"]) as evaluator:
+    async with PolicyEvaluator(
+        Policy(text), engine=engine_here(engine), spares=0, queries=["data.t.version"]
+    ) as evaluator:
         for _ in range(10):
             results = await evaluator.evaluate({"version": "data.t.version"}, {"long": "x" * 20_000})
             assert results["version"] == Value(1)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from engines_here import engine_here
 
 from kubernaut_policy import Failure, Policy, PolicyEvaluator, PolicyTimeoutError, Undefined, Value
 
@@ -37,7 +38,7 @@ WHOLE = {"approval": "data.aianalysis.approval"}
 
 async def test_what_happens_to_one_evaluator_is_nothing_to_another() -> None:
     async with (
-        PolicyEvaluator(Policy(PRICE), engine="regorus") as shop,
+        PolicyEvaluator(Policy(PRICE), engine=engine_here("regorus")) as shop,
         PolicyEvaluator(Policy(APPROVAL), engine="regopy") as approval,
     ):
         lost = asyncio.create_task(shop.evaluate({"x": "data.shop.endless"}, {"endless": True}, deadline=0.3))
@@ -62,12 +63,12 @@ async def test_what_happens_to_one_evaluator_is_nothing_to_another() -> None:
 async def test_a_package_that_is_asked_as_a_whole_fails_with_any_of_its_rules(
     engine: str, document: Any, answer: Any
 ) -> None:
-    async with PolicyEvaluator(Policy(APPROVAL), engine=engine, spares=0) as evaluator:
+    async with PolicyEvaluator(Policy(APPROVAL), engine=engine_here(engine), spares=0) as evaluator:
         got = (await evaluator.evaluate(WHOLE, document))["approval"]
     assert isinstance(got, Failure) if answer is None else got == Value(answer)
 
 
 @pytest.mark.parametrize("engine", ["regopy", "regorus"])
 async def test_a_package_that_the_policy_does_not_have_is_undefined(engine: str) -> None:
-    async with PolicyEvaluator(Policy(PRICE), engine=engine, spares=0) as evaluator:
+    async with PolicyEvaluator(Policy(PRICE), engine=engine_here(engine), spares=0) as evaluator:
         assert (await evaluator.evaluate(WHOLE, {}))["approval"] == Undefined()

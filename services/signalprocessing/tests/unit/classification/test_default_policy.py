@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from engines_here import engine_here
 
 from kubernaut_policy import Answer, Policy, PolicyEvaluator, Undefined, Value
 from kubernaut_policy.engines import ENGINES
@@ -97,7 +98,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 async def test_the_default_classification_says_what_its_tables_say(engine: str) -> None:
     policy = Policy.from_bytes(POLICY.read_bytes(), POLICY.name)
-    async with PolicyEvaluator(policy, engine=engine, spares=0) as evaluator:
+    async with PolicyEvaluator(policy, engine=engine_here(engine), spares=0) as evaluator:
         for name, document, wanted in CASES:
             results = await evaluator.evaluate({rule: f"data.signalprocessing.{rule}" for rule in RULES}, document)
             assert results.hash == policy.hash

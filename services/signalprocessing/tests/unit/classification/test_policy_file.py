@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from engines_here import engine_here
 
 from kubernaut_policy import (
     Policy,
@@ -143,7 +144,7 @@ def test_the_policy_is_checked_by_the_engine_that_the_config_names(tmp_path: Pat
     write(tmp_path, REMAINDER)
     [refused] = check_policy(config_of(tmp_path))
     assert "use the engine regorus" in refused
-    assert check_policy(config_of(tmp_path, engine="regorus")) == []
+    assert check_policy(config_of(tmp_path, engine=engine_here("regorus"))) == []
 
 
 class Opening:
@@ -160,7 +161,7 @@ class Opening:
 
 async def test_the_policy_is_evaluated_by_the_engine_that_the_config_names(tmp_path: Path) -> None:
     write(tmp_path, REMAINDER)
-    evaluator = await open_policy(cast("Runtime[Any]", Opening(config_of(tmp_path, engine="regorus"))))
+    evaluator = await open_policy(cast("Runtime[Any]", Opening(config_of(tmp_path, engine=engine_here("regorus")))))
     try:
         answers = await evaluator.evaluate({"severity": "data.signalprocessing.severity"}, {"n": 2002})
     finally:
