@@ -44,3 +44,20 @@ def test_without_these_values_helm_tells_which_right_is_missing(helm: Helm, name
         values = merged(values, {"networkPolicy": {"apiServer": {"lookup": False}}})
         with pytest.raises(HelmError, match=r"clusterroles\.rbac\.authorization\.k8s\.io .* is forbidden"):
             helm.install("n", service.chart, namespace=namespace, values=values, wait=False)
+
+
+def test_a_role_that_was_changed_by_hand_is_put_back_by_an_upgrade_that_forces_it(
+    control_plane: ControlPlane, namespace: str, service: Charted
+) -> None:
+    """As the runbook says; without the flag Helm 4 refuses the upgrade."""
+    control_plane.apply(load_crd(service.plural))
+    helm, values = Helm(control_plane.kubeconfig, timeout=30), merged(service.needed, {"replicas": 0})
+    helm.install("n", service.chart, namespace=namespace, values=values, wait=False)
+    role = ("rbac.authorization.k8s.io/v1", "Role", namespace, f"{service.name}-controller")
+    granted = control_plane.api.get(*role)
+    control_plane.api.patch(*role, {"rules": granted["rules"][:1]})
+    with pytest.raises(HelmError, match="conflict occurred while applying object"):
+        helm.upgrade("n", service.chart, namespace=namespace, values=values, wait=False)
+    helm.upgrade("n", service.chart, namespace=namespace, values=values, wait=False, options=["--force-conflicts"])
+    assert control_plane.api.get(*role)["rules"] == granted["rules"]
+    helm.uninstall("n", namespace=namespace, wait=False)

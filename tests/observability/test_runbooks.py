@@ -38,6 +38,13 @@ def test_events_and_lines_of_the_log_that_a_runbook_quotes_are_in_the_sources(
     assert [line for line in quoted if line not in sources] == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_command_of_a_runbook_stands_on_one_line_to_be_copied(docs: Path, page: str) -> None:
+    text = (docs / page).read_text()
+    assert [command for command in re.findall(r"`((?:kubectl|helm) [^`]+)`", text) if "\n" in command] == []
+    assert [line for line in re.findall(r"^    .*$", text, re.MULTILINE) if line.count("'") % 2] == []
+
+
 def fields(command: str) -> list[str]:
     """The paths of a JSONPath's fields, from the object: those in a range are below the range's own."""
     found = [f"{outer}{inner}" for outer, body in _RANGE.findall(command) for inner in _FIELD.findall(body)]
