@@ -40,6 +40,27 @@ async def test_an_equal_status_under_our_name_proves_a_landing(shop: Shop, fault
     assert shop.get("w")["status"]["coats"] == 1
 
 
+async def test_several_writes_of_one_second_prove_their_landing_as_well(shop: Shop, faults: Faults) -> None:
+    """The times in managedFields are whole seconds; within one, nobody else has written."""
+    widget = shop.create("w")
+    manager = shop.manager(client=faults.client, field_manager="painter", identities={})
+    for coats in range(1, 6):
+        faults.reset_after_commit(times=1)
+        commit = await manager.atomic_status_update(widget, one_more_coat)
+        assert (commit.outcome, commit.object["status"]) == (Outcome.WRITTEN, {"coats": coats})
+
+
+async def test_the_same_status_by_another_writer_proves_no_landing_of_ours(shop: Shop, faults: Faults) -> None:
+    """The second write never arrives; another writer makes what it would have made."""
+    widget = shop.create("w")
+    manager = shop.manager(client=faults.client, field_manager="painter", identities={})
+    await manager.atomic_status_update(widget, one_more_coat)
+    faults.reset_before_forward(times=1, then=lambda: shop.foreign_status("w", coats=2))
+    with pytest.raises(OutcomeUnknownError):
+        await manager.atomic_status_update(widget, one_more_coat)
+    assert shop.get("w")["status"]["coats"] == 2
+
+
 async def test_a_bare_counter_in_doubt_is_an_error_and_not_a_guess(shop: Shop, faults: Faults) -> None:
     widget = shop.create("w")
     faults.reset_after_commit(times=1, then=lambda: shop.foreign_status("w", reason="Elsewhere"))

@@ -107,3 +107,24 @@ async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_store
         await shop.manager(client=faults.client).atomic_status_update(widget, set_status(phase="Pending"))
     assert isinstance(caught.value.__cause__, ForbiddenError)
     assert shop.get("w")["status"] == {"phase": "Pending"}
+
+
+async def test_a_manager_forgets_an_object_that_was_deleted(shop: Shop) -> None:
+    manager = shop.manager()
+    widget = (await manager.atomic_status_update(shop.create("w"), set_status(phase="Pending"))).raw
+    assert manager.is_echo(widget)
+    manager.forget(widget)
+    assert not manager.is_echo(widget)
+
+
+async def test_names_of_dropped_fields_are_bounded(shop: Shop) -> None:
+    """They may come from users: a map whose schema knows no other keys drops each of them."""
+    registry = CollectorRegistry()
+    manager = shop.manager(phases=None, metrics=StatusMetrics("painter", registry))
+    for batch in range(3):
+        fields = {f"unknown{batch}x{number}": "x" for number in range(60)}
+        await manager.atomic_status_update(shop.create(f"w{batch}"), set_status(message="kept", **fields))
+    (family,) = (each for each in registry.collect() if each.name == "k8s_status_pruned_fields")
+    counts = {sample.labels["field"]: sample.value for sample in family.samples if sample.name.endswith("_total")}
+    assert len(counts) == 101
+    assert counts["..."] == 80

@@ -4,19 +4,23 @@ import pytest
 
 from kubernaut_status import (
     DEFAULT_RETRY,
+    RETRY_AFTER_LIMIT,
     ConflictError,
     ConflictsExhaustedError,
     ForbiddenError,
     OutcomeUnknownError,
     ServerError,
+    TooManyRequestsError,
     TransportError,
     Unavailable,
+    api_error,
     retry_on_conflict,
 )
 from kubernaut_status.resend import send_until_answered
 from kubernaut_status.transport import Request, Response
 
 PATCH = Request("patch", "PATCH", "/apis/paint.example.com/v1/namespaces/n/things/t", "things")
+STORED = Response(200, {"metadata": {"uid": "u", "resourceVersion": "2"}})
 GET = Request("get", "GET", "/apis/paint.example.com/v1/namespaces/n/things/t", "things")
 
 
@@ -78,16 +82,29 @@ async def test_other_errors_pass_through_at_once() -> None:
 
 async def test_retry_after_is_a_lower_bound() -> None:
     waits = Waits()
-    client = Answers(Response(429, {}, retry_after=5.0), Response(503, {}, retry_after=7.0), Response(200, {"a": 1}))
+    client = Answers(Response(429, {}, retry_after=5.0), Response(503, {}, retry_after=7.0), STORED)
     answer = await send_until_answered(client, PATCH, Unavailable(), sleep=waits, metrics=None)
-    assert answer.response.body == {"a": 1}
+    assert answer.response is STORED
     assert 5.0 <= waits[0] <= 5.5
     assert 7.0 <= waits[1] <= 7.7
 
 
+async def test_a_retry_after_beyond_five_minutes_is_not_believed() -> None:
+    assert 300 <= Unavailable().wait(1, 86_400.0) <= 330
+    error = api_error(Response(429, {}, retry_after=86_400.0), PATCH)
+    assert error.retry_after == RETRY_AFTER_LIMIT == 300
+
+
+async def test_a_retry_after_beyond_the_time_that_is_left_is_told_at_once() -> None:
+    waits, busy = Waits(), Answers(Response(429, {}, retry_after=200.0))
+    with pytest.raises(TooManyRequestsError) as caught:
+        await send_until_answered(busy, PATCH, Unavailable(give_up_after=120), sleep=waits, metrics=None)
+    assert (caught.value.retry_after, waits) == (200, [])
+
+
 async def test_waits_grow_and_are_capped() -> None:
     waits = Waits()
-    client = Answers(*[Response(503, {})] * 12, Response(200, {}))
+    client = Answers(*[Response(503, {})] * 12, STORED)
     await send_until_answered(client, GET, Unavailable(base=1, cap=8, give_up_after=1000), sleep=waits, metrics=None)
     assert [int(wait) for wait in waits[:4]] == [1, 2, 4, 8]
     assert max(waits) <= 8.8
@@ -95,7 +112,7 @@ async def test_waits_grow_and_are_capped() -> None:
 
 async def test_busy_leaves_no_doubt_but_failure_and_silence_do() -> None:
     async def may_have_landed(*answers: Response | Exception) -> bool:
-        client = Answers(*answers, Response(200, {}))
+        client = Answers(*answers, STORED)
         return (await send_until_answered(client, PATCH, Unavailable(), sleep=Waits(), metrics=None)).may_have_landed
 
     assert not await may_have_landed()
@@ -103,6 +120,8 @@ async def test_busy_leaves_no_doubt_but_failure_and_silence_do() -> None:
     assert not await may_have_landed(TransportError("refused", may_have_arrived=False))
     assert await may_have_landed(Response(500, {}))
     assert await may_have_landed(TransportError("reset"))
+    assert await may_have_landed(Response(302, {}))
+    assert await may_have_landed(Response(200, {"message": "<html>please log in</html>"}))
 
 
 async def test_giving_up_tells_whether_a_write_is_in_doubt() -> None:

@@ -29,6 +29,7 @@ from .conditions import (
 )
 from .direct import fetch, write_status
 from .errors import (
+    RETRY_AFTER_LIMIT,
     ApiError,
     ConflictError,
     ConflictsExhaustedError,
@@ -46,6 +47,7 @@ from .errors import (
     UnauthorizedError,
     api_error,
     raise_for_code,
+    stored_object,
 )
 from .identity import Object, ObjectKey, Resource, status_of, uid_of, version_of
 from .manager import Commit, Mutation, Outcome, Refetch, StatusManager, UpdateMode
@@ -60,6 +62,7 @@ __all__ = [
     "KSTATUS_TYPES",
     "READY",
     "RECONCILING",
+    "RETRY_AFTER_LIMIT",
     "STALLED",
     "ApiCalls",
     "ApiError",
@@ -110,6 +113,7 @@ __all__ = [
     "retry_on_conflict",
     "set_condition",
     "status_of",
+    "stored_object",
     "uid_of",
     "version_of",
     "with_conditions",

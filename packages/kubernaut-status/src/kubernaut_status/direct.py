@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import raise_for_code
-from .identity import Object, ObjectKey, Resource, status_of
+from .errors import stored_object
+from .identity import Object, ObjectKey, Resource, precondition_of, status_of
 from .patch import diff, normalize
 from .phases import PhaseMachine
 from .transport import StatusClient
@@ -24,7 +24,7 @@ from .wire import get_object, patch_status
 async def fetch(client: StatusClient, resource: Resource, key: ObjectKey) -> dict[str, Any]:
     """Read one object. Raises `NotFoundError` and the other `ApiError`s, `TransportError`."""
     request = get_object(resource, key)
-    return raise_for_code(await client.send(request), request).body
+    return stored_object(await client.send(request), request)
 
 
 async def write_status(
@@ -38,8 +38,9 @@ async def write_status(
 ) -> Object:
     """Write `status` on the condition that the object is still at `base`; one PATCH, or none if they agree.
 
-    Returns the object as stored. Raises `ConflictError` when the object has moved on,
-    `InvalidTransitionError` before anything is sent, and the other `ApiError`s, `TransportError`.
+    Returns the object as stored. Raises `ConflictError` when the object has moved on, `InvalidTransitionError` and
+    ValueError before anything is sent, and the other `ApiError`s. After `TransportError` or `ServerError` the write may
+    have been stored: look at the object before it is built again (`StatusManager` does that).
     """
     before, after = normalize(status_of(base)), normalize(status)
     patch = diff(before, after)
@@ -47,6 +48,6 @@ async def write_status(
         return base
     if phases is not None:
         phases.check(before, after)
-    version = str(base["metadata"]["resourceVersion"])
+    version = precondition_of(base)
     request = patch_status(resource, ObjectKey.of(base), patch, resource_version=version, field_manager=field_manager)
-    return raise_for_code(await client.send(request), request).body
+    return stored_object(await client.send(request), request)

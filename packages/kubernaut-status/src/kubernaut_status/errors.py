@@ -5,7 +5,7 @@
     ├── OutsideStatusError          the mutation changed something other than status; nothing was sent
     ├── ConflictsExhaustedError     every try met a 409; nothing of ours was stored
     ├── OutcomeUnknownError         a write was sent, its answer was lost, and nothing proves whether it landed
-    ├── TransportError              no answer: connection refused, reset, timed out
+    ├── TransportError              no answer: connection refused, reset, timed out, or not from an API server
     └── ApiError                    the API server answered with an error (code, reason, message)
         ├── UnauthorizedError       401
         ├── ForbiddenError          403
@@ -14,7 +14,7 @@
         ├── InvalidError            422
         │   └── TooLargeError       413, or 5xx because etcd takes nothing so large
         ├── TooManyRequestsError    429
-        └── ServerError             5xx
+        └── ServerError             5xx (any other code from 300 on is a plain ApiError)
 
 An object that is gone, or that was replaced by another of the same name, is not an error but a
 result (`Outcome.GONE`): there is nothing to retry and nothing to repair.
@@ -74,7 +74,7 @@ class ApiError(StatusError):
     """The API server refused.
 
     `code` is the HTTP status, `reason` and `message` are those of the metav1.Status body,
-    `retry_after` is in seconds, or None if the server did not say.
+    `retry_after` is in seconds, at most `RETRY_AFTER_LIMIT`, or None if the server did not say.
     """
 
     def __init__(
@@ -141,6 +141,15 @@ _TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger
 """What etcd and its client say beyond their limits, 1.5 and 2 MiB by default; the API server hands it on as a 500."""
 
 
+RETRY_AFTER_LIMIT = 300.0
+"""The longest Retry-After that is believed, in seconds: a server or a proxy in trouble may name any number."""
+
+
+def believed(retry_after: float | None) -> float | None:
+    """What a server asked for, in seconds, as far as it is believed (`RETRY_AFTER_LIMIT`)."""
+    return None if retry_after is None else min(retry_after, RETRY_AFTER_LIMIT)
+
+
 def is_too_large(response: Response) -> bool:
     """Whether the content was refused for its size."""
     message = str(response.body.get("message") or "")
@@ -148,7 +157,7 @@ def is_too_large(response: Response) -> bool:
 
 
 def api_error(response: Response, request: Request) -> ApiError:
-    """The typed error for a response with a code of 400 or more."""
+    """The typed error for a response with a code of 300 or more: redirects are not followed."""
     kind = _BY_CODE.get(response.code, ServerError if response.code >= 500 else ApiError)
     if is_too_large(response):
         kind = TooLargeError
@@ -157,13 +166,29 @@ def api_error(response: Response, request: Request) -> ApiError:
         response.code,
         str(body.get("message") or f"{request.method} {request.path} failed"),
         reason=str(body.get("reason") or ""),
-        retry_after=response.retry_after,
+        retry_after=believed(response.retry_after),
         details=body.get("details") or {},
     )
 
 
 def raise_for_code(response: Response, request: Request) -> Response:
-    """Return `response`, or raise its `ApiError` if its code is 400 or more."""
-    if response.code >= 400:
+    """Return `response`, or raise its `ApiError` if its code is 300 or more."""
+    if response.code >= 300:
         raise api_error(response, request)
     return response
+
+
+def stored_object(response: Response, request: Request) -> dict[str, Any]:
+    """The object that the server answered with.
+
+    Raises the `ApiError` of a refusal, and `TransportError` for a success without an object in it: that was not the
+    API server but something on the way to it (a proxy, a login page), so nothing is known of the request.
+    """
+    body = raise_for_code(response, request).body
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict) or not (metadata.get("uid") and metadata.get("resourceVersion")):
+        raise TransportError(
+            f"no answer to {request.method} {request.path}: {response.code} without an object; is there a proxy before "
+            "the API server?"
+        )
+    return body

@@ -57,7 +57,12 @@ class Resource:
         return f"{root}{scope}/{self.plural}"
 
     def object_path(self, key: ObjectKey) -> str:
-        """The path of one object."""
+        """The path of one object. Raises ValueError if its namespace is missing: nothing would be found there."""
+        if self.namespaced and not key.namespace:
+            raise ValueError(
+                f"cannot tell where {self.plural} {key.name!r} is: metadata.namespace is missing; pass the whole "
+                "object, or say Resource(..., namespaced=False) if the kind lives outside of namespaces"
+            )
         return f"{self.collection_path(key.namespace)}/{key.name}"
 
 
@@ -73,6 +78,17 @@ def version_of(obj: Object) -> int:
     """
     version = str((obj.get("metadata") or {}).get("resourceVersion") or "0")
     return int(version) if version.isdecimal() else 0
+
+
+def precondition_of(obj: Object) -> str:
+    """The resourceVersion that a write based on `obj` is conditional on. Raises ValueError if it has none."""
+    version = str((obj.get("metadata") or {}).get("resourceVersion") or "0")
+    if version == "0":
+        raise ValueError(
+            f"cannot write {ObjectKey.of(obj)} under a condition: metadata.resourceVersion is missing; pass the whole "
+            "object, as the API server gave it"
+        )
+    return version
 
 
 def status_of(obj: Object) -> dict[str, Any]:

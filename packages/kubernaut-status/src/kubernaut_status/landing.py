@@ -5,7 +5,8 @@ fresh object is the witness, and the proofs are tried from the strongest:
 
 1. the caller's own `landed(fresh)`;
 2. identities: the entries that the write appended are in the fresh object, or they are not;
-3. the status is exactly what was sent, and our managedFields entry is newer than it was in the base;
+3. the status is exactly what was sent, and managedFields say that we wrote it: our entry is newer than it was in the
+   base, or (their times are whole seconds) newer than all others', which stand as they did;
 4. the mutations change nothing when applied to what they made: applying them once more is harmless,
    whether or not they landed.
 
@@ -50,8 +51,7 @@ class Landing:
         appended = self._entries(sent) - self._entries(status_of(base))
         if appended:
             return appended <= self._entries(status_of(fresh))
-        written_before, written = self._written_at(base), self._written_at(fresh)
-        if equal and written_before is not None and written is not None and written > written_before:
+        if equal and self._written_by_us(base, fresh):
             return True
         if repeatable:
             return False
@@ -67,10 +67,21 @@ class Landing:
             for entry in status.get(field) or ()
         }
 
-    def _written_at(self, obj: Object) -> str | None:
-        """When our field manager wrote it last, empty if never; None if `obj` (a model's dump) does not tell."""
+    def _written_by_us(self, base: Object, fresh: Object) -> bool:
+        before, after = self._written_at(base), self._written_at(fresh)
+        if before is None or after is None or not after[0]:
+            return False
+        return after[0] > before[0] or after[0] > after[1] == before[1]
+
+    def _written_at(self, obj: Object) -> tuple[str, str] | None:
+        """When we wrote its status last, and when anybody else did; empty if never.
+
+        None if `obj` (a model's dump) does not tell.
+        """
         entries = (obj.get("metadata") or {}).get("managedFields")
         if not self.field_manager or not entries:
             return None
-        ours = (e for e in entries if e.get("manager") == self.field_manager and e.get("subresource") == "status")
-        return max((str(entry.get("time") or "") for entry in ours), default="")
+        status = [entry for entry in entries if entry.get("subresource") == "status"]
+        ours = [str(entry.get("time") or "") for entry in status if entry.get("manager") == self.field_manager]
+        others = [str(entry.get("time") or "") for entry in status if entry.get("manager") != self.field_manager]
+        return max(ours, default=""), max(others, default="")

@@ -35,11 +35,11 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from .errors import ConflictsExhaustedError, NotFoundError, StatusError, api_error, raise_for_code
-from .identity import Object, ObjectKey, Resource, status_of, uid_of, version_of
+from .errors import ConflictsExhaustedError, NotFoundError, OutcomeUnknownError, StatusError, api_error, raise_for_code
+from .identity import Object, ObjectKey, Resource, precondition_of, status_of, uid_of, version_of
 from .landing import Landing
 from .metrics import StatusMetrics
-from .patch import count_changes, diff, missing, same, without_nulls
+from .patch import count_changes, missing, same, without_nulls
 from .phases import PhaseMachine
 from .resend import send_until_answered
 from .retry import DEFAULT_RETRY, ConflictRetry, Sleep, Unavailable
@@ -56,6 +56,9 @@ UpdateMode = Literal["atomic", "sequential"]
 Refetch = Literal["on_conflict", "always"]
 
 logger = logging.getLogger("kubernaut_status")
+
+_PRUNED = 100
+"""Dropped fields that are told apart, per resource."""
 
 
 class Outcome(StrEnum):
@@ -141,12 +144,18 @@ class StatusManager:
         self._sleep = sleep
         self._locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         self._pruned: set[str] = set()
+        self._proven = False  # that the server has such a status
         if metrics is not None:
             metrics.begin(resource.plural, [outcome.value for outcome in Outcome])
 
     def is_echo(self, obj: Object) -> bool:
         """Whether a watched `obj` only repeats this manager's own last write (with the default `writes`)."""
         return isinstance(self._writes, OwnWrites) and self._writes.is_echo(obj)
+
+    def forget(self, obj: Object) -> None:
+        """Drop what is remembered of `obj`, which was deleted (with the default `writes`)."""
+        if isinstance(self._writes, OwnWrites):
+            self._writes.forget(ObjectKey.of(obj))
 
     async def atomic_status_update(
         self, obj: T, *mutations: Mutation[T], landed: Callable[[T], bool] | None = None
@@ -157,13 +166,16 @@ class StatusManager:
         tells from a fresh object whether a write whose answer was lost is in it; it is needed only where
         neither an appended entry nor the mutations themselves can tell (bare counters).
 
-        Raises `InvalidTransitionError` and `OutsideStatusError` before anything is sent,
+        Raises `InvalidTransitionError`, `OutsideStatusError` and ValueError (an object without name, uid or
+        resourceVersion, a namespaced one without namespace) before anything is sent,
         `ConflictsExhaustedError`, `OutcomeUnknownError`, and `ApiError` or `TransportError` when the server
         refuses, or stays unavailable for longer than `unavailable.give_up_after`.
         """
         view = View(obj)
         start = cast("Object", view.plain(obj))
         key = ObjectKey.of(start)
+        if not uid_of(start):
+            raise ValueError(f"cannot tell which {key} is meant: metadata.uid is missing; pass the whole object")
         lock = self._locks.setdefault(key, asyncio.Lock())
         began = time.monotonic()
         result = "error"
@@ -220,7 +232,8 @@ class StatusManager:
             tries += 1
             try:
                 stored, unknown = await self._send(update, base, change)
-            except NotFoundError:
+            except NotFoundError as error:
+                self._tell_not_found(update.key, error)
                 return Commit(Outcome.GONE, update.view.of(base), base, tries=tries)
             if stored is not None:
                 return self._committed(update, change, stored, tries)
@@ -228,7 +241,7 @@ class StatusManager:
                 await self._sleep(self._retry.wait(tries))
             elif not unknown:
                 raise self._exhausted(update, tries)
-            fresh = await self._fetch(update.key)
+            fresh = await self._witness(update.key) if unknown else await self._fetch(update.key)
             if fresh is not None and uid_of(fresh) == uid_of(update.start) and unknown:
                 again = self._change(update, _with_status(base, change.after), mutations)
                 if self._landing.landed(
@@ -247,6 +260,18 @@ class StatusManager:
             if tries >= self._retry.steps:
                 raise self._exhausted(update, tries)
             base = fresh
+
+    def _tell_not_found(self, key: ObjectKey, error: NotFoundError) -> None:
+        """A 404 mostly means that the object is gone; from the first write on it may be the server's "no such path"."""
+        if not self._proven:
+            self._proven = True
+            logger.warning(
+                "cannot find the status of %s %s to write it (%s): if the object exists, compare group, version and "
+                "plural with its CRD, and see that the CRD has `subresources: {status: {}}`",
+                self.resource.plural,
+                key,
+                error.message.strip(),
+            )
 
     def _exhausted(self, update: _Update[T], tries: int) -> ConflictsExhaustedError:
         return ConflictsExhaustedError(f"the status of {self.resource.plural} {update.key}", tries)
@@ -285,7 +310,7 @@ class StatusManager:
         for mutation in mutations:
             mutation(changed)
         before, after = update.view.statuses(base, changed)
-        return _Change(before, after, diff(before, after))
+        return _Change(before, after, update.view.patch(before, after, base))
 
     def _ended(self, change: _Change) -> bool:
         machine = self._phases
@@ -299,7 +324,7 @@ class StatusManager:
             self.resource,
             update.key,
             change.patch,
-            resource_version=str(base["metadata"]["resourceVersion"]),
+            resource_version=precondition_of(base),
             field_manager=self._field_manager,
         )
         self._writes.write_started(update.key)
@@ -330,7 +355,18 @@ class StatusManager:
             raise api_error(answer.response, request)
         return answer.response.body
 
+    async def _witness(self, key: ObjectKey) -> Object | None:
+        """Read the object that is to say whether a write landed."""
+        try:
+            return await self._fetch(key)
+        except StatusError as error:
+            raise OutcomeUnknownError(
+                f"cannot tell whether the last write of {key} was stored: its answer was lost, and the object cannot "
+                f"be read ({error})"
+            ) from error
+
     def _committed(self, update: _Update[T], change: _Change, stored: Object, tries: int) -> Commit[T]:
+        self._proven = True
         changes = count_changes(change.before, change.after)
         self._tell(update.key, change, stored, changes, tries)
         return Commit(Outcome.WRITTEN, update.view.of(stored), stored, writes=1, changes=changes, tries=tries)
@@ -353,6 +389,8 @@ class StatusManager:
         if self._metrics is not None:
             self._metrics.wrote(self.resource.plural, changes)
         for path in missing(without_nulls(change.patch), status_of(stored)):
+            if path not in self._pruned and len(self._pruned) >= _PRUNED:
+                path = "..."  # names of fields may come from users: neither memory nor metrics may grow with them
             if self._metrics is not None:
                 self._metrics.pruned(self.resource.plural, path)
             if path not in self._pruned:

@@ -71,6 +71,36 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return patch
 
 
+def with_unknown(patch: Mapping[str, Any], known: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """`patch`, made between two views of an object, with what those views leave out of the entries of its lists.
+
+    A merge patch replaces lists whole, so a field that the view does not know would be lost from every entry. `known`
+    is the view of `stored`. An entry of the patch that is as `known` has it is sent as `stored` has it; one that was
+    changed in its place keeps what the view does not know.
+    """
+    return {key: _with_unknown(value, known.get(key), stored.get(key)) for key, value in patch.items()}
+
+
+def _with_unknown(value: Any, known: Any, stored: Any) -> Any:
+    if isinstance(value, Mapping) and isinstance(known, Mapping) and isinstance(stored, Mapping):
+        return with_unknown(value, known, stored)
+    if not (isinstance(value, list) and isinstance(known, list) and isinstance(stored, list)):
+        return value
+    if len(known) != len(stored) or same(known, stored):
+        return value
+    entries = []
+    for place, entry in enumerate(value):
+        at = next((index for index, old in enumerate(known) if same(old, entry)), None)
+        if at is not None:
+            entry = stored[at]
+        elif place < len(known) and len(value) >= len(known) and isinstance(entry, dict):
+            old, whole = known[place], stored[place]
+            if isinstance(old, dict) and isinstance(whole, dict):
+                entry = apply(with_unknown(diff(old, entry), old, whole), whole)
+        entries.append(entry)
+    return entries
+
+
 def apply(patch: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """`before` after `patch`, as RFC 7396 section 2 defines it. Neither argument is changed."""
     after = dict(before)

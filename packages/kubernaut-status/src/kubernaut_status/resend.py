@@ -1,8 +1,8 @@
 """Sending one request until the API server has really answered it.
 
-Busy (429), failing (5xx, but for what is too large) and unreachable are not answers: they are waited out, at least as
-long as Retry-After says, longer each time, outside the conflict budget. What makes sending a status PATCH again
-safe is the resourceVersion inside it.
+Busy (429), failing (5xx, but for what is too large), unreachable, and a redirect or a success without an object in it
+(a proxy's) are not answers: they are waited out, at least as long as Retry-After says, longer each time, outside the
+conflict budget. What makes sending a status PATCH again safe is the resourceVersion inside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .errors import OutcomeUnknownError, TransportError, api_error, is_too_large
+from .errors import ApiError, OutcomeUnknownError, TransportError, api_error, is_too_large, stored_object
 from .metrics import StatusMetrics
 from .retry import Sleep, Unavailable
 from .transport import Request, Response, StatusClient
@@ -30,7 +30,9 @@ class Answer:
 async def send_until_answered(
     client: StatusClient, request: Request, unavailable: Unavailable, *, sleep: Sleep, metrics: StatusMetrics | None
 ) -> Answer:
-    """Send `request` until the answer is neither 429 nor 5xx, or it says that the request is too large.
+    """Send `request`, which gets or changes one object, until that or a refusal other than 429 and 5xx comes back.
+
+    A 5xx that says that the object is too large is a refusal.
 
     Raises `OutcomeUnknownError` too if a request that may have been carried out is refused when sent again.
     Once `unavailable.give_up_after` seconds would be exceeded, raises `OutcomeUnknownError` if a write may
@@ -46,9 +48,15 @@ async def send_until_answered(
         failure: Exception
         try:
             response = await client.send(request)
+            if response.code < 400:
+                stored_object(response, request)
+                return Answer(response, may_have_landed)
         except TransportError as error:
             failure, reason = error, "no_answer"
             may_have_landed |= error.may_have_arrived
+        except ApiError as error:  # a redirect, of whatever is in front of the API server
+            failure, reason = error, str(error.code)
+            may_have_landed = True
         else:
             too_large = is_too_large(response)
             if too_large or (response.code != 429 and response.code < 500):

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .errors import ConflictError, ConflictsExhaustedError
+from .errors import ConflictError, ConflictsExhaustedError, believed
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
@@ -45,7 +45,7 @@ class Unavailable:
     """Waiting for a server that is busy, failing or out of reach.
 
     Waits `base` seconds, doubled up to `cap`, up to a tenth later; gives up `give_up_after` seconds after
-    the first try.
+    the first try, at once if the server asks for more than is left of them.
     """
 
     base: float = 0.2
@@ -53,9 +53,9 @@ class Unavailable:
     give_up_after: float = 120.0
 
     def wait(self, tries: int, retry_after: float | None) -> float:
-        """Seconds to wait after try number `tries`: never less than the server asked for."""
+        """Seconds to wait after try number `tries`: not less than the server asked for, up to `RETRY_AFTER_LIMIT`."""
         delay = min(self.base * 2.0 ** min(tries - 1, 30), self.cap)
-        return max(delay, retry_after or 0.0) * (1 + random.random() * 0.1)
+        return max(delay, believed(retry_after) or 0.0) * (1 + random.random() * 0.1)
 
 
 async def retry_on_conflict(

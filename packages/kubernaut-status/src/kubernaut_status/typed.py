@@ -1,7 +1,8 @@
 """Objects as the caller likes them: plain dicts, or pydantic models of the resource.
 
 A mutation gets a copy of its own to change. For a model the difference is taken between two dumps of
-that model, so a field that the model does not know is in neither and stays as it is.
+that model, so a field that the model does not know is in neither and stays as it is. Lists are sent whole, so their
+entries get back what the model does not know of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from copy import deepcopy
 from typing import Any, Generic, TypeVar, cast
 
 from .errors import OutsideStatusError
-from .identity import Object
-from .patch import normalize, same
+from .identity import Object, status_of
+from .patch import diff, normalize, same, with_unknown
 
 T = TypeVar("T")
 
@@ -54,6 +55,11 @@ class View(Generic[T]):
                 f"cannot write {', '.join(outside)} with a status update: the status subresource would drop the change"
             )
         return before.get("status") or {}, after.get("status") or {}
+
+    def patch(self, before: Mapping[str, Any], after: Mapping[str, Any], base: Object) -> dict[str, Any]:
+        """The merge patch between two statuses of `statuses`; entries of lists keep what the model does not know."""
+        patch = diff(before, after)
+        return patch if self._model is None else with_unknown(patch, before, status_of(base))
 
 
 def _copied(value: Any) -> Any:
