@@ -143,6 +143,22 @@ async def test_a_busy_server_is_given_the_time_that_it_asked_for(start, queue, p
     assert passes.calls == [A, A]
 
 
+async def test_a_reconciler_that_returns_nothing_has_failed_and_loses_no_key(queue, clock, caplog):
+    """A forgotten `return DONE` must be seen at once, and must not leave the object alone."""
+    passes = []
+
+    class Forgetful:
+        async def reconcile(self, key):
+            passes.append(key)
+
+    running = asyncio.create_task(Controller("test", Forgetful(), queue, clock=clock).run())
+    queue.add(A)
+    await clock.advance(1.1)
+    running.cancel()
+    assert passes == [A, A]
+    assert "cannot reconcile test ns/a: AttributeError" in caplog.text
+
+
 async def test_a_pass_that_awaits_something_cancelled_has_failed_and_makes_no_loop(start, queue, passes, clock, caplog):
     never = asyncio.get_running_loop().create_future()
     never.cancel()

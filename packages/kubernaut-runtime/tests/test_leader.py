@@ -198,7 +198,7 @@ async def test_a_release_right_after_an_unanswered_renewal_still_frees_the_lease
     assert stage.lease()["spec"]["holderIdentity"] == ""
 
 
-@pytest.mark.parametrize("fault", ["down", "hang", "403", "503"])
+@pytest.mark.parametrize("fault", ["down", "hang", "403", "503", "200", "302"])
 async def test_a_leader_that_cannot_renew_stops_work_before_its_lease_ends(stage: Stage, fault: str) -> None:
     one = (await stage.candidate("one")).start()
     await stage.until(lambda: one.leads)
@@ -217,6 +217,18 @@ async def test_a_leader_that_cannot_renew_stops_work_before_its_lease_ends(stage
     one.wire.code, one.wire.down, one.wire.hang = None, False, False
     await stage.advance_until(lambda: one.leads, 20)
     assert one.diary == ["acquired", "lost, leader=False", "acquired"]
+
+
+@pytest.mark.parametrize("code", [200, 302])
+async def test_a_success_that_a_proxy_invents_makes_no_leader(stage: Stage, code: int) -> None:
+    """With 200 and 302 in place of the Lease, as from a login page; so does the renewal above not believe them."""
+    one = await stage.candidate("one")
+    one.wire.code = code
+    one.start()
+    await stage.advance_until(lambda: len(one.wire.sent) >= 4, 20)
+    assert one.diary == []
+    one.wire.code = None
+    await stage.advance_until(lambda: one.leads, 10)
 
 
 async def test_a_short_outage_is_survived_without_losing_the_lease(stage: Stage) -> None:

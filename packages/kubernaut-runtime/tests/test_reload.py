@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -235,3 +237,45 @@ async def test_a_folder_is_news_when_any_file_in_it_changes(tmp_path: Path) -> N
         await reader.until(lambda: result(registry, tmp_path, "ok") == 1)
         (tmp_path / "a").unlink()
         await reader.until(lambda: result(registry, tmp_path, "ok") == 2)
+
+
+WITHOUT_INOTIFY = """
+import asyncio, os, resource, sys
+from pathlib import Path
+from prometheus_client import CollectorRegistry
+from kubernaut_runtime import reload
+
+reload._LOOK_EVERY_MS = 200
+
+async def main():
+    path, seen = Path(sys.argv[1]), asyncio.Queue()
+    watcher = reload.FileWatcher(path, seen.put, metrics=reload.ReloadMetrics(CollectorRegistry()))
+    await watcher.load()
+    await seen.get()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    running = asyncio.create_task(watcher.run())
+    await asyncio.sleep(0.1)  # the watch fails in its first step
+    for descriptor in held:
+        os.close(descriptor)
+    path.write_bytes(b"two")
+    change = asyncio.create_task(seen.get())
+    await asyncio.wait({change, running}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    print(running.exception() if running.done() else change.result())
+
+asyncio.run(main())
+"""
+
+
+def test_a_node_without_free_inotify_instances_ends_nothing_and_changes_are_found_by_looking(tmp_path: Path) -> None:
+    """Their number is a limit per user and node, which other pods can use up."""
+    (tmp_path / "f").write_bytes(b"one")
+    command = [sys.executable, "-c", WITHOUT_INOTIFY, str(tmp_path / "f")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "b'two'\n"
+    assert "cannot watch a folder" in done.stderr

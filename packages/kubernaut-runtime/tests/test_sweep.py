@@ -6,7 +6,7 @@ from kubernaut_runtime.backoff import Backoff
 from kubernaut_runtime.queue import LOW
 from kubernaut_runtime.store import Store
 from kubernaut_runtime.sweep import HistoryRewoundError, Sweep
-from kubernaut_status import Response, TransportError
+from kubernaut_status import ApiError, Response, TransportError
 from kubernaut_testing.clock import FakeClock
 from kubernaut_testing.waiting import eventually_async
 
@@ -135,6 +135,26 @@ async def test_a_busy_server_is_not_listed_again_before_it_asked_for(wire, store
     await asyncio.wait_for(sweep.wait_synced(), 30)
     assert len(wire.sent) == 2
     running.cancel()
+
+
+async def test_a_retry_after_that_no_server_can_mean_does_not_end_the_sweeps(wire, store, namespace, gadgets):
+    clock = FakeClock()
+    wire.answers = [Response(503, {}, retry_after=86_400.0)]
+    sweep = Sweep(wire, [store], namespace=namespace, clock=clock, retry=Backoff(1, 1))
+    running = asyncio.create_task(sweep.run())
+    sweep.request(gadgets)
+    await clock.advance(301)
+    await asyncio.wait_for(sweep.wait_synced(), 30)
+    running.cancel()
+
+
+async def test_a_page_that_a_proxy_invents_is_no_restored_etcd(wire, store, namespace, shelf, sweep):
+    shelf.create("a")
+    await sweep.sweep(store)
+    wire.answers = [Response(200, {"metadata": {}})]
+    with pytest.raises(ApiError, match="something else than a list"):
+        await sweep.sweep(store)
+    assert len(store) == 1
 
 
 async def test_sweeps_come_when_asked_and_every_resync_period(wire, store, namespace, gadgets):

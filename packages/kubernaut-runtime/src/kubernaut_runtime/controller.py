@@ -255,7 +255,7 @@ class Controller:
         began = self._clock.monotonic()
         given_back = False
         try:
-            result = await self._reconciler.reconcile(key)
+            after = (await self._reconciler.reconcile(key)).requeue_after
         except asyncio.CancelledError as error:
             if not this.cancelling():  # not we: something that the pass awaited was cancelled
                 self._failed(key, error)
@@ -271,7 +271,6 @@ class Controller:
             self._failed(key, error)
         else:
             queue.forget(key)
-            after = result.requeue_after
             metrics.passes.labels(name, "success" if after is None else "requeue_after").inc()
             if after is not None:
                 queue.add_after(key, after)

@@ -6,8 +6,9 @@ The rules are client-go's, with its defaults (15 s lease, 10 s deadline, 2 s bet
 * A candidate never compares somebody else's wall clock with its own. It notes *when it saw* the record change, on its
   monotonic clock, and takes over once the record stood still for the lease's duration.
 * The leader is sure of itself only until `renew_deadline` after it *sent* its last successful renewal. That is earlier
-  than any candidate may take over, so `is_leader()` turns False first: also in a process that was stopped (SIGSTOP,
-  a frozen VM) and wakes up, before it has done anything.
+  than any candidate may take over, so `is_leader()` turns False first: also in a process that was stopped (SIGSTOP)
+  and wakes up, before it has done anything. (A machine whose monotonic clock stood still with it, as when a VM is
+  suspended, learns of it by its next renewal; until then the resourceVersions of its writes protect what was written.)
 * On loss, `on_lost` runs to its end before this process is a candidate again: work is stopped first.
 
 Give the elector a client of its own: renewals must not wait behind other requests.
@@ -25,7 +26,16 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from kubernaut_status import ApiError, ObjectKey, Request, Resource, Response, StatusClient, TransportError, api_error
+from kubernaut_status import (
+    ApiError,
+    ObjectKey,
+    Request,
+    Resource,
+    Response,
+    StatusClient,
+    TransportError,
+    stored_object,
+)
 
 from .clock import Clock, SystemClock, format_time
 
@@ -170,9 +180,10 @@ class LeaderElector:
         try:
             for _ in range(2):
                 began = self._clock.monotonic()
-                response = await self._put(self._lease, {"renewTime": self._now()}, timeout=timeout)
+                request = self._put_request(self._lease, {"renewTime": self._now()}, timeout)
+                response = await self._client.send(request)
                 if response.code < 300:
-                    self._hold(response, began)
+                    self._hold(response, request, began)
                     self._problem("")
                     return _Renewal.DONE
                 if response.code not in (404, 409):
@@ -222,14 +233,19 @@ class LeaderElector:
     def _won(self, response: Response, request: Request, began: float) -> bool:
         if response.code == 409:  # another candidate was faster
             return False
-        if response.code >= 400:
-            raise api_error(response, request)
-        self._hold(response, began)
+        self._hold(response, request, began)
         return self.is_leader()
 
-    def _hold(self, response: Response, began: float) -> None:
-        self._lease = response.body
+    def _hold(self, response: Response, request: Request, began: float) -> None:
+        """Lead on, if it is our Lease that came back: a success that something on the way invents renews nothing."""
+        self._lease = self._ours(stored_object(response, request))
         self._valid_until = began + self._renew_deadline
+
+    def _ours(self, lease: dict[str, Any]) -> dict[str, Any]:
+        holder = (lease.get("spec") or {}).get("holderIdentity")
+        if holder != self.identity:
+            raise TransportError(f"the lease was stored for {holder!r} in place of {self.identity!r}")
+        return lease
 
     def _fresh_spec(self, transitions: int) -> dict[str, Any]:
         now = self._now()
@@ -245,11 +261,7 @@ class LeaderElector:
         timeout = timeout or self._renew_deadline / 2
         request = Request("get", "GET", LEASE.object_path(self.key), LEASE.plural, timeout=timeout)
         response = await self._client.send(request)
-        if response.code == 404:
-            return None
-        if response.code >= 400:
-            raise api_error(response, request)
-        return response.body
+        return None if response.code == 404 else stored_object(response, request)
 
     async def _put(self, lease: dict[str, Any], spec: dict[str, Any], *, timeout: float) -> Response:
         return await self._client.send(self._put_request(lease, spec, timeout))

@@ -3,7 +3,7 @@
 The *folder* is watched, since kubelet changes a ConfigMap or Secret by renaming its `..data` link, editors
 rename a new file into place, and people edit in place; one watch sees all three. Changes settle for 200 ms, then
 the sha256 of the content decides whether there is news. A look every 30 s finds what the kernel did not tell
-(network file systems, a folder that was itself replaced).
+(network file systems, a folder that was itself replaced, a node whose inotify limits are used up).
 
 A callback that raises keeps the last good content in force: it is counted in `config_reload_total{file,result}`, shown
 by `config_last_reload_successful{file}` until the content on disk is in force again, told in one log line, and handed
@@ -123,7 +123,7 @@ class FileWatcher:
         while True:
             try:
                 await self._follow(self.path if self.path.is_dir() else self.path.parent)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # RuntimeError: watchfiles, when the node has no inotify left
                 log.warning("cannot watch a folder, trying again", extra={"file": str(self.path), "error": str(error)})
             await asyncio.sleep(_LOOK_EVERY_MS / 1000)
             await self.check()

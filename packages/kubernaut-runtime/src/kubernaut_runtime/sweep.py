@@ -170,7 +170,7 @@ class Sweep:
         if response.code == _GONE and token:
             return None
         body = raise_for_code(response, request).body
-        if "metadata" not in body:
+        if not version_of(body):
             raise ApiError(response.code, f"{path} answered with something else than a list")
         return body
 
