@@ -194,6 +194,63 @@ async def test_a_notification_that_is_deleted_while_it_is_held_keeps_nobody_wait
     assert slack.calls == []
 
 
+async def test_a_held_notification_whose_passes_fail_keeps_nobody_waiting(
+    desk: NotificationDesk, slack: Failing
+) -> None:
+    """It stands at the front of the line, and does not come: a place that comes free is not kept for it."""
+    await enter(desk, 1)
+    await enter(desk, 2)
+    desk.create()
+    await eventually_async(lambda: desk.clock.sleepers)
+    await desk.clock.advance(PATIENCE)
+    await desk.idle()
+    desk.routed = None  # type: ignore[assignment]  # what nobody foresaw: each pass raises
+    end(desk, 1)
+    await eventually_async(lambda: desk.queue.failures(desk.key) == 1)
+    await enter(desk, 3)
+    assert slack.calls == []
+
+
+async def wait_for_a_place(desk: NotificationDesk) -> None:
+    """The notification exists, and a pass of it waits until one of the receiver's two places is free."""
+    await enter(desk, 1)
+    await enter(desk, 2)
+    desk.create()
+    await eventually_async(lambda: desk.clock.sleepers)
+
+
+@pytest.mark.behaviour(14)
+async def test_a_notification_that_is_being_deleted_while_its_pass_waits_for_a_place_is_not_sent(
+    desk: NotificationDesk, slack: Failing
+) -> None:
+    """Asked right before the call; `deletionTimestamp`, because somebody else's finalizer holds the object."""
+    api = desk.control_plane.api
+    await wait_for_a_place(desk)
+    api.patch(API_VERSION, KIND, desk.namespace, "one", {"metadata": {"finalizers": ["example.com/hold"]}})
+    api.delete(API_VERSION, KIND, desk.namespace, "one")
+    try:
+        desk.store.observe("MODIFIED", desk.stored())
+        end(desk, 1)
+        await desk.idle()
+        assert (slack.calls, len(desk.requests)) == ([], 2), "Pending and Sending, nothing since"
+        await enter(desk, 3)
+    finally:
+        api.patch(API_VERSION, KIND, desk.namespace, "one", {"metadata": {"finalizers": None}})
+
+
+async def test_a_notification_that_is_replaced_while_its_pass_waits_for_a_place_is_not_sent_for_the_old_one(
+    desk: NotificationDesk, slack: Failing
+) -> None:
+    await wait_for_a_place(desk)
+    old = desk.stored()
+    desk.control_plane.api.delete(API_VERSION, KIND, desk.namespace, "one")
+    desk.store.observe("DELETED", old)
+    desk.create()
+    end(desk, 1)
+    await desk.attempted(1)
+    assert (len(slack.calls), desk.status["phase"]) == (1, "Sent"), "the new one's, and no more"
+
+
 class Ending:
     """A channel that lets `then` happen while it delivers."""
 

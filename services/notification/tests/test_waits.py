@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from scenarios.in_process import Send
 from scenarios.notification import CONTRACT, PLURAL, PROGRAM
 from scenarios.notification_in_process import NotificationDesk
 
 from kubernaut_notification.delivery.channel import RetryableError
 from kubernaut_notification.delivery.message import Message
+from kubernaut_status import Request, Response
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.waiting import eventually_async
+
+RETRIES = "kubernaut_notification_delivery_retries_total"
 
 
 async def test_the_default_waits_are_30_60_120_and_240_seconds_exactly(
@@ -28,6 +32,8 @@ async def test_the_default_waits_are_30_60_120_and_240_seconds_exactly(
     assert desk.channel.calls == [0, 30, 90, 210, 450]
     assert desk.queue.due_in(desk.key) is None
     assert (desk.status["phase"], desk.status["reason"]) == ("Failed", "MaxRetriesExhausted")
+    retries = desk.metrics.get_sample_value(RETRIES, {"channel": "pager", "reason": "transient"})
+    assert retries == 4, "after the fifth failure none was scheduled"
     ref = f"{PLURAL}/{desk.namespace}/one"
     ledger.assert_requests(ref, {"patch/status": 7}, user_agent=PROGRAM, only=True)
     assert_invariants(ledger, ref, CONTRACT)
@@ -109,6 +115,22 @@ async def test_a_wall_clock_that_jumps_moves_no_channel_s_time_when_another_one_
     await desk.clock.advance(5)
     await desk.attempted(5)
     assert (desk.channel.calls, other.calls) == ([0, 30, 90], [0, 95])
+
+
+async def test_a_write_that_takes_long_lengthens_no_wait(desk: NotificationDesk) -> None:
+    async def slowly(request: Request, send: Send) -> Response:
+        answer = await send(request)
+        if len(desk.requests) == 3:
+            await desk.clock.advance(4)
+        return answer
+
+    desk.meddle = slowly
+    desk.create()
+    await desk.attempted(1)
+    assert desk.queue.due_in(desk.key) == 26
+    await desk.clock.advance(26)
+    await desk.attempted(2)
+    assert desk.channel.calls == [0, 30]
 
 
 class Slow:
