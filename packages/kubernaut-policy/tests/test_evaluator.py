@@ -180,6 +180,20 @@ async def test_an_endless_policy_is_ended_and_the_spare_answers_at_once(evaluato
     await soon(lambda: not running(dead))
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_call_waits_for_the_endless_ones_before_it_unless_there_are_more_workers(workers: int) -> None:
+    deadline = 0.3 if workers == 1 else 60
+    async with PolicyEvaluator(Policy(POLICY), workers=workers, deadline=deadline) as evaluator:
+        endless = [asyncio.create_task(evaluator.evaluate(ALL, {"endless": True})) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert (await evaluator.evaluate(VERSIONS, {}))["version"] == Value(1)
+        assert [task.done() for task in endless] == [workers == 1] * 3
+        for task in endless:
+            task.cancel()
+        lost = await asyncio.gather(*endless, return_exceptions=True)
+        assert {type(error) for error in lost} == {PolicyTimeoutError if workers == 1 else asyncio.CancelledError}
+
+
 async def test_a_policy_that_takes_too_much_memory_is_a_crash_and_the_next_call_is_well(
     evaluator: PolicyEvaluator,
 ) -> None:
