@@ -16,6 +16,7 @@ from kubernaut_runtime import (
     Store,
     run_operator,
 )
+from kubernaut_runtime.checked import watches
 from kubernaut_status import ObjectKey, PhaseMachine, Resource
 
 GREETINGS = Resource(group="hello.example.com", version="v1", plural="greetings", kind="Greeting")
@@ -57,7 +58,9 @@ async def setup(runtime: Runtime[GreeterConfig]) -> None:
     runtime.add_kind(GREETINGS, lambda store: Greeting(runtime, store))
 
 
-OPERATOR = Operator(name="greeter", version="1.0.0", config=GreeterConfig, setup=setup)
+OPERATOR = Operator(
+    name="greeter", version="1.0.0", config=GreeterConfig, setup=setup, facts=lambda config: [watches(GREETINGS)]
+)
 
 if __name__ == "__main__":
     sys.exit(run_operator(OPERATOR))

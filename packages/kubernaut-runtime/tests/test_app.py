@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from kubernaut_runtime import ControllerConfig, load_config
+from kubernaut_runtime.checked import audit_place
 from kubernaut_status import ObjectKey, Resource
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.ledger import RequestLedger
@@ -231,9 +235,40 @@ def test_check_config_prints_the_values_in_force(tmp_path: Path, flag: list[str]
     path.write_text("greeter: {salute: Hi, patience: 90s}\n")
     done = run(*flag, str(path), "--check-config")
     assert done.returncode == 0
-    assert done.stdout.startswith(f"OK: {path}\n")
-    assert "  salute: Hi\n  patience: 1m30s\n" in done.stdout
+    first, values = done.stdout.split("\n", 1)
+    assert first == f"OK: {path}"
+    assert yaml.safe_load(values)["greeter"] == {"salute": "Hi", "patience": "1m30s"}
     assert run(f"{flag[0]}={path}", "-check-config").returncode == 0
+
+
+def test_check_config_tells_what_it_is_about(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("datastorage: {url: 'https://ds:8443', healthUrl: 'https://ds:8443/readyz'}\n")
+    there = {"KUBERNAUT_CONTROLLER_NAMESPACE": "incidents"}
+    told = run("--config", str(path), "--check-config", **there).stdout.splitlines()[1:5]
+    assert told == [
+        f"# config      sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}",
+        "# namespace   incidents",
+        "# watches     greetings.hello.example.com of the namespace",
+        "# audit       https://ds:8443",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("{}", "standard output, one JSON object a line"),
+        ("audit: {file: /a.jsonl}", "/a.jsonl, one JSON object a line"),
+        (
+            "{audit: {file: /a.jsonl}, datastorage: {url: 'http://d', healthUrl: 'http://d/r'}}",
+            "http://d; what it does not get: /a.jsonl, one JSON object a line",
+        ),
+    ],
+)
+def test_check_config_tells_where_audit_events_go(tmp_path: Path, config: str, words: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(config)
+    assert audit_place(load_config(path, ControllerConfig).config) == words
 
 
 def test_check_config_lists_every_mistake_unknown_keys_too(tmp_path: Path) -> None:

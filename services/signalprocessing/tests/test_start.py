@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +52,13 @@ def test_check_config_reads_policy_and_mappings(tmp_path: Path) -> None:
     good = run(tmp_path, "--check-config", policy=POLICY)
     assert good.returncode == 0, good.stderr
     assert good.stdout.startswith("OK: ")
+    digest = hashlib.sha256(POLICY).hexdigest()
+    assert (
+        f"# policy      {tmp_path}/policy.rego, sha256 {digest}, package signalprocessing, "
+        "rules environment priority severity cluster labels, by regopy\n"
+    ) in good.stdout
+    assert f"# proactive   {tmp_path}/mappings.yaml, sha256 {hashlib.sha256(b'').hexdigest()}, 0 " in good.stdout
+    assert "# watches     signalprocessings.kubernaut.ai of the namespace; namespaces of the cluster\n" in good.stdout
     bad = run(tmp_path, "--check-config", policy=b"package x\n\nimport", mappings=b"a: [")
     assert bad.returncode == 1
     assert f"cannot use the policy: {tmp_path}/policy.rego:" in bad.stderr

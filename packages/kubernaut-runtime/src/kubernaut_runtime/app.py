@@ -29,7 +29,8 @@ import uvloop
 from kubernaut_status import StatusError
 
 from .addresses import parse_bind_address
-from .config import ConfigError, LoadedConfig, effective_values, load_config
+from .checked import Fact, report
+from .config import ConfigError, LoadedConfig, load_config
 from .connection import ConnectError, Connection
 from .flags import Arguments, StartError, controller_namespace, parse_arguments, process_identity
 from .leader import LeaderElector
@@ -58,7 +59,7 @@ class Operator(Generic[C]):
 
     `name` is the short service name ("notification"): it gives the user agent `kubernaut-<name>/<version>`, the
     program name and the default Lease `<name>.kubernaut.ai`. `default_config` None allows to run without a file.
-    `check` adds findings of its own to `--check-config`, one line each.
+    `check` adds findings of its own to `--check-config`, one line each; without any, `facts` says what was looked at.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Operator(Generic[C]):
     default_config: Path | None = None
     description: str = ""
     check: Callable[[C], Sequence[str]] | None = None
+    facts: Callable[[C], Sequence[Fact]] | None = None
 
 
 def run_operator(operator: Operator[Any], argv: Sequence[str] | None = None) -> int:
@@ -351,11 +353,12 @@ def _check_config(operator: Operator[Any], arguments: Arguments) -> int:
         findings = list(operator.check(loaded.config)) if operator.check is not None else []
         if findings:
             raise ConfigError(findings)
+        text = report(loaded, operator.facts(loaded.config) if operator.facts is not None else ())
     except ConfigError as error:
         return _refuse(str(error))
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201
-    print(f"OK: {loaded.path}\n{effective_values(loaded.config)}", end="")  # noqa: T201
+    print(text, end="")  # noqa: T201
     return 0
 
 

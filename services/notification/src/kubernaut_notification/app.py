@@ -9,6 +9,7 @@ import sys
 from kubernaut_api import NOTIFICATION_REQUEST
 from kubernaut_runtime import Operator, Runtime, run_operator
 from kubernaut_runtime.audit import open_sink
+from kubernaut_runtime.checked import Fact, watches
 
 from . import __version__
 from .audit import SOURCE, AuditTrail
@@ -24,7 +25,7 @@ from .phases import PHASES
 from .priority import urgency_of
 from .reconciler import NotificationReconciler
 from .reporting import Reporter
-from .routing.check import check_routing, find_routing_file, unreadable
+from .routing.check import check_routing, find_routing_file, routing_facts, unreadable
 from .routing.config import RoutingError
 from .routing.router import Router
 from .routing.table import RoutingTable
@@ -123,6 +124,11 @@ async def _follow_routing(runtime: Runtime[NotificationConfig], routing: Routing
         await runtime.watch_file(folder, credentials_changed)
 
 
+def facts(config: NotificationConfig) -> list[Fact]:
+    """Return what was looked at."""
+    return [watches(NOTIFICATION_REQUEST), *routing_facts(config)]
+
+
 OPERATOR = Operator(
     name="notification",
     version=__version__,
@@ -130,6 +136,7 @@ OPERATOR = Operator(
     default_config=DEFAULT_CONFIG_PATH,
     setup=setup,
     check=check_routing,
+    facts=facts,
     description="Delivers NotificationRequests to Slack, PagerDuty, Teams, webhooks, email, console, log and file.",
 )
 

@@ -1,12 +1,13 @@
 """`--check-config` of the routing file and the credentials."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from kubernaut_notification.app import OPERATOR
 from kubernaut_notification.config import CredentialsSection, DeliverySection, NotificationConfig
-from kubernaut_notification.routing.check import check_routing, find_routing_file
+from kubernaut_notification.routing.check import check_routing, find_routing_file, routing_facts
 
 ROUTING = """
 route: {receiver: team}
@@ -65,6 +66,27 @@ def test_a_misspelt_key_is_a_mistake_and_told_with_the_right_one(config: Notific
 def test_a_named_file_that_is_not_there_is_a_mistake(config: NotificationConfig, tmp_path: Path) -> None:
     (finding,) = check(config, tmp_path / "none.yaml")
     assert finding.startswith("cannot read routing file")
+
+
+def test_what_was_looked_at_is_told_without_what_the_credentials_hold(
+    config: NotificationConfig, routing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = config.delivery.credentials.dir
+    (folder / "slack-webhook").write_text("https://hooks.example.com/secret")
+    monkeypatch.setenv("ROUTING_CONFIG_PATH", str(routing))
+    assert OPERATOR.facts
+    assert OPERATOR.facts(config) == [
+        ("watches", "notificationrequests.kubernaut.ai of the namespace"),
+        ("routing", f"{routing}, sha256 {hashlib.sha256(routing.read_bytes()).hexdigest()}"),
+        ("channels", "slack 1"),
+        ("credentials", f"{folder}: slack-webhook"),
+    ]
+
+
+def test_without_a_file_the_console_is_told(config: NotificationConfig) -> None:
+    if find_routing_file({}) is not None:
+        pytest.skip("this machine has a routing file at the default path")
+    assert routing_facts(config, {})[1] == ("channels", "console 1")
 
 
 def test_no_file_at_the_default_path_is_none(config: NotificationConfig) -> None:

@@ -9,14 +9,16 @@ import sys
 from kubernaut_api import SIGNAL_PROCESSING
 from kubernaut_runtime import Operator, Runtime, run_operator
 from kubernaut_runtime.audit import open_sink
+from kubernaut_runtime.checked import Fact, watches
 
 from . import __version__
 from .audit import SOURCE, AuditTrail
 from .classification.policy import Classifier
-from .classification.policy_file import check_policy, open_policy
-from .classification.signal_mode import SignalModes, check_mappings, find_mappings
+from .classification.policy_file import check_policy, open_policy, policy_facts
+from .classification.signal_mode import SignalModes, check_mappings, find_mappings, mapping_facts
 from .config import DEFAULT_CONFIG_PATH, FLEET_UNSUPPORTED, SignalProcessingConfig
 from .enrichment import add_enricher
+from .enrichment.kinds import NAMESPACES
 from .metrics import SignalProcessingMetrics
 from .phases import PHASES
 from .priority import urgency_of
@@ -74,6 +76,11 @@ def check(config: SignalProcessingConfig) -> list[str]:
     return [*check_policy(config), *check_mappings()]
 
 
+def facts(config: SignalProcessingConfig) -> list[Fact]:
+    """Return what was looked at."""
+    return [watches(SIGNAL_PROCESSING, NAMESPACES), *policy_facts(config), *mapping_facts()]
+
+
 OPERATOR = Operator(
     name="signalprocessing",
     version=__version__,
@@ -81,6 +88,7 @@ OPERATOR = Operator(
     default_config=DEFAULT_CONFIG_PATH,
     setup=setup,
     check=check,
+    facts=facts,
     description="Enriches SignalProcessings with what the cluster knows and classifies them by policy.",
 )
 

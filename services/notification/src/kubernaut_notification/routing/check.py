@@ -7,14 +7,18 @@ files are mounted.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from kubernaut_notification.config import DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV, NotificationConfig
 from kubernaut_notification.delivery.credentials import CredentialStore
-from kubernaut_notification.routing.config import RoutingError
+from kubernaut_notification.routing.config import DEFAULT_CONFIG, RoutingError, load_routing
+from kubernaut_notification.routing.router import Router
 from kubernaut_notification.routing.table import RoutingTable
+from kubernaut_runtime.checked import Fact, file_fact
 
 
 def find_routing_file(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -43,3 +47,20 @@ def check_routing(config: NotificationConfig, environ: Mapping[str, str] | None 
     except RoutingError as error:
         return list(error.problems)
     return []
+
+
+def routing_facts(config: NotificationConfig, environ: Mapping[str, str] | None = None) -> list[Fact]:
+    """Return which routing file it is and where it leads to, of one that was found right."""
+    path = find_routing_file(environ)
+    routing, place = DEFAULT_CONFIG, f"no file {DEFAULT_ROUTING_PATH}"
+    if path is not None:
+        content = path.read_bytes()
+        place = file_fact(path, hashlib.sha256(content).hexdigest())
+        if text := content.decode("utf-8-sig").strip():
+            routing = load_routing(text, str(path))
+    channels = Counter({entry.key: entry.type for entry in Router(routing).entries()}.values())
+    found = [("routing", place), ("channels", ", ".join(f"{kind} {count}" for kind, count in channels.items()))]
+    if references := routing.credential_refs():
+        folder = config.delivery.credentials.dir
+        found.append(("credentials", f"{folder}: {', '.join(sorted(set(references)))}"))
+    return found

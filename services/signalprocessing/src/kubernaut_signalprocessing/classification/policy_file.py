@@ -16,10 +16,13 @@ from pathlib import Path
 from kubernaut_policy import Policy, PolicyCompileError, PolicyError, PolicyEvaluator, Problem
 from kubernaut_policy.syntax import may_define, package_of
 from kubernaut_runtime import Clock, Runtime, StartError
+from kubernaut_runtime.checked import Fact, file_fact
 from kubernaut_signalprocessing.config import ClassifierSection, SignalProcessingConfig
 
-from .policy import MANDATORY, PACKAGE, QUERIES
+from .policy import CLASSIFYING_QUERIES, LABELS_QUERY, MANDATORY, PACKAGE, QUERIES
 
+ANSWERS = (*CLASSIFYING_QUERIES, *LABELS_QUERY)
+"""The rules whose answers are used."""
 LOAD_TRIES = 4
 LOAD_PAUSE = 2.0
 """Seconds between two tries to load one text."""
@@ -89,6 +92,15 @@ def check_policy(config: SignalProcessingConfig) -> list[str]:
     except PolicyError as error:
         return [str(error)]
     return []
+
+
+def policy_facts(config: SignalProcessingConfig) -> list[Fact]:
+    """Return which policy it is, of a config whose policy was found right."""
+    section = config.classifier
+    policy = Policy.from_bytes(section.policy_path.read_bytes(), str(section.policy_path))
+    rules = [name for name in ANSWERS if may_define(policy.text, name)]
+    told = (f"package {package_of(policy.text)}", f"rules {' '.join(rules)}", f"by {section.engine}")
+    return [("policy", file_fact(section.policy_path, policy.hash, *told))]
 
 
 async def _compiled(policy: Policy, engine: str) -> None:

@@ -13,6 +13,7 @@ this one: taken as empty, a slip of the pen would make every signal reactive. Be
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Literal, NamedTuple
 
 import yaml
 
+from kubernaut_runtime.checked import Fact, file_fact
 from kubernaut_runtime.text import one_line
 from kubernaut_runtime.yamlfile import UniqueKeyLoader, yaml_problem
 from kubernaut_signalprocessing.config import DEFAULT_MAPPINGS_PATH, MAPPINGS_PATH_ENV
@@ -103,6 +105,18 @@ def check_mappings(environ: Mapping[str, str] | None = None) -> list[str]:
     except SignalModeError as error:
         return [str(error)]
     return []
+
+
+def mapping_facts(environ: Mapping[str, str] | None = None) -> list[Fact]:
+    """Return which table of proactive signals it is, of a mapping file that was found right."""
+    path, _ = find_mappings(environ)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return [("proactive", f"no file {path}: all signals are reactive")]
+    count = len(parse_mappings(content, str(path)))
+    told = f"{count} proactive signals" if count != 1 else "1 proactive signal"
+    return [("proactive", file_fact(path, hashlib.sha256(content).hexdigest(), told))]
 
 
 def _refusal(source: str, why: str) -> SignalModeError:
