@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -104,6 +105,23 @@ async def test_what_another_process_did_meanwhile_is_told_by_it_alone(desk: Sign
     assert desk.verbs.count("patch") == 5
 
 
+async def test_a_failure_that_is_recorded_too_late_holds_up_no_later_phase(desk: SignalProcessingDesk) -> None:
+    """Two leaders for a moment: this one's read failed, the other one's did not."""
+
+    async def enriched_first(request: Request, send: Send) -> Response:
+        told = (request.body or {}).get("status") or {}
+        if "failureInfo" in told and desk.status.get("phase") == "Enriching":
+            desk.write_status({"phase": "Classifying"})
+        return await send(request)
+
+    desk.meddle = enriched_first
+    desk.cluster.errors = [TransientReadError("busy")]
+    desk.create()
+    await desk.phase("Completed")  # by a clock that stands still
+    assert "failureInfo" not in desk.status
+    assert desk.events.of("EnrichmentFailed") == []
+
+
 @pytest.mark.parametrize("patience", [0, 10], ids=["found by the next pass", "found by sending again"])
 @pytest.mark.parametrize("phase", ["Pending", "Enriching", "Classifying", "Categorizing", "Completed"])
 async def test_a_write_whose_answer_was_lost_is_told_once(
@@ -137,6 +155,35 @@ async def test_a_write_whose_answer_was_lost_is_told_once_though_the_watch_is_la
     await desk.phase("Completed")
     assert_invariants(ledger, f"{PLURAL}/{desk.namespace}/one", CONTRACT)
     assert [e["event_data"]["to_phase"] for e in desk.audit if "to_phase" in e["event_data"]].count(phase) == 1
+    assert (len(desk.audit), len(desk.events.told)) == (9, 6)
+
+
+async def test_in_sequential_mode_a_part_of_a_step_is_not_told_as_the_whole(make_desk: MakeDesk) -> None:
+    """The answer to the first write of each phase that takes several is lost, and the next pass finds it stored."""
+    desk = make_desk(mode="sequential", give_up_after=0)
+    parts = ("startTime", "kubernetesContext", "environmentClassification", "businessClassification")
+    lost: list[str] = []
+
+    async def lose(request: Request, send: Send) -> Response:
+        answer = await send(request)
+        for part in parts:
+            if part in ((request.body or {}).get("status") or {}) and part not in lost:
+                lost.append(part)
+                raise TransportError("the connection was reset")
+        return answer
+
+    desk.meddle = lose
+    desk.create()
+    for number in range(1, len(parts) + 1):
+        await eventually_async(lambda number=number: len(lost) >= number)
+        await desk.idle()
+        desk.store.observe("MODIFIED", desk.stored())
+        await desk.idle()
+        await desk.clock.advance(5)
+    await desk.phase("Completed")
+    changed = [message.removeprefix("Phase changed: ") for message in desk.events.of("PhaseTransition")]
+    way = ("Pending", "Enriching", "Classifying", "Categorizing", "Completed")
+    assert changed == [f"{before} → {after}" for before, after in pairwise(way)]
     assert (len(desk.audit), len(desk.events.told)) == (9, 6)
 
 
