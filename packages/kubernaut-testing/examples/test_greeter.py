@@ -33,6 +33,7 @@ def test_one_greeting_costs_one_patch(
         return str(control_plane.api.get("example.com/v1", "Greeting", namespace, "hi").get("status", {}).get("phase"))
 
     eventually(lambda: phase() == "Greeted", timeout=30)
+    ledger.settle()
     stays(lambda: ledger.phases(greeting), seconds=1)
     ledger.assert_requests(greeting, {"patch/status": 1, "get": 0}, user_agent="kopf", only=True)
     assert ledger.phases(greeting) == ["", "Greeted"]

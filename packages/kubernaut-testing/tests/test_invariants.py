@@ -16,7 +16,7 @@ CONTRACT = Contract(transitions={"": {"Open"}, "Open": {"Done"}, "Done": set()},
 
 
 def write(
-    code: int, request: dict[str, Any] | None, version: int = 0, phase: str = "Open", **status: str
+    code: int, request: dict[str, Any] | None, version: int = 0, phase: str = "Open", **status: Any
 ) -> dict[str, Any]:
     event = {
         "auditID": f"{code}-{version}",
@@ -64,6 +64,19 @@ def test_a_write_that_was_refused_before_its_body_was_read_is_not_judged(tmp_pat
 def test_an_illegal_edge_is_a_violation(tmp_path: Path) -> None:
     found = violations(tmp_path, write(200, CONDITIONAL, 2, "Done"), write(200, CONDITIONAL, 3, "Open"))
     assert found[0].startswith("I2: illegal edge 'Done' -> 'Open'")
+
+
+ATTEMPTED = replace(CONTRACT, attempts=lambda status: status["attempts"], attempt_id=lambda attempt: attempt["number"])
+
+
+def test_an_attempt_that_reads_otherwise_later_is_a_violation(tmp_path: Path) -> None:
+    first, second = {"number": 1, "status": "failed"}, {"number": 2, "status": "success"}
+    before = write(200, CONDITIONAL, 2, attempts=[first])
+    assert violations(tmp_path, before, write(200, CONDITIONAL, 3, attempts=[first, second]), contract=ATTEMPTED) == []
+    after = write(200, CONDITIONAL, 3, attempts=[{**first, "status": "success"}, second])
+    assert violations(tmp_path, before, after, contract=ATTEMPTED) == [
+        "I1: attempts rewritten at resourceVersion 3: [1]"
+    ]
 
 
 @pytest.mark.parametrize(("opened", "wrong"), [("2026-01-01T00:00:05Z", False), ("2026-01-01T01:00:00.5Z", True)])

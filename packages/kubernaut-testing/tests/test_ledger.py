@@ -216,6 +216,56 @@ def test_a_line_that_is_still_being_written_is_left_for_the_next_read(tmp_path: 
         ledger.settle()
 
 
+def audited(name: str, stage: str, uri: str = "/api/v1/namespaces/a", verb: str = "patch") -> str:
+    times = dict.fromkeys(("requestReceivedTimestamp", "stageTimestamp"), "2026-01-02T03:04:05.000001Z")
+    return json.dumps({"auditID": name, "stage": stage, "verb": verb, "requestURI": uri, **times}) + "\n"
+
+
+def test_settling_waits_for_the_answers_to_all_that_came_in_before(tmp_path: Path) -> None:
+    """A write can be seen by others before the log has its answer."""
+    log = tmp_path / "audit.log"
+    log.write_text(audited("write", "RequestReceived") + audited("watch", "RequestReceived", verb="watch"))
+
+    def mark(name: str) -> None:
+        with log.open("a") as more:
+            for stage in ("RequestReceived", "ResponseComplete"):
+                more.write(audited(name, stage, f"/version?marker={name}", "get"))
+
+    ledger = RequestLedger(log, mark)
+    with pytest.raises(TimeoutError, match="the answer to write is not in"):
+        ledger.settle(timeout=0.1)
+
+    def answer() -> None:
+        with log.open("a") as more:
+            more.write(audited("later", "RequestReceived") + audited("write", "ResponseComplete"))
+
+    answering = threading.Timer(0.2, answer)
+    answering.start()
+    ledger.settle()
+    assert [entry.verb for entry in ledger.entries()] == ["patch"]
+    answering.join()
+    with pytest.raises(TimeoutError, match="the answer to later is not in"):
+        ledger.settle(timeout=0.1)
+    ledger.server_ended()
+    ledger.settle()
+
+
+def test_what_can_be_seen_of_a_write_is_in_the_ledger(control_plane: ControlPlane, widgets: Widgets) -> None:
+    for number in range(20):
+        ledger = control_plane.ledger().fresh()
+        if number == 0:
+            widget = widgets.create("one")
+        # Large, so that it takes its time from the storage to the log.
+        status = {"number": number, "text": "x" * 200_000}
+        writing = threading.Thread(target=widgets.status, args=("one",), kwargs=status)
+        writing.start()
+        while (widgets.get("one").get("status") or {}).get("number") != number:
+            pass
+        ledger.settle()
+        assert ledger.count(widget)["patch/status"] == 1, number
+        writing.join()
+
+
 def test_an_object_must_be_named_in_full() -> None:
     with pytest.raises(ValueError, match="write plural/namespace/name"):
         RequestLedger(Path("none")).requests("widgets")

@@ -254,6 +254,7 @@ class ControlPlane:
     def kill_apiserver(self) -> None:
         """SIGKILL the API server and leave it down until ``restart_apiserver``."""
         self._servers["kube-apiserver"].kill()
+        self.ledger().server_ended()
 
     def restart_apiserver(self, *, graceful: bool = True, down: float = 0.0) -> None:
         """Restart the API server on its port and wait until it is ready.
@@ -265,6 +266,7 @@ class ControlPlane:
         server = self._servers["kube-apiserver"]
         if server.running:
             server.terminate() if graceful else server.kill()
+        self.ledger().server_ended()
         time.sleep(down)
         self._start_apiserver()
 

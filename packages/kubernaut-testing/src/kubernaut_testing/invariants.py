@@ -3,7 +3,7 @@
 A service says what its status means in a ``Contract``; the checks are the same for all.
 
 I1  one durable change (a transition, or recorded attempts) for each accepted status write, and the reverse:
-    a write that changed nothing durable, an attempt recorded twice or lost again is a violation.
+    a write that changed nothing durable, an attempt recorded twice, rewritten or lost again is a violation.
 I2  only legal phase edges, in resourceVersion order, and times that never go backwards within an object.
 I3  each external effect once for each attempt, unless the attempt was told as unknown and made again under the
     same identity; each attempt that succeeded has its effect.
@@ -233,6 +233,13 @@ def _check_attempts(before: Version, after: Version, contract: Contract) -> list
     found = []
     if lost := [identity for identity in old if identity not in new]:
         found.append(Violation("I1", f"attempts lost at resourceVersion {after.resource_version}: {lost}"))
+    recorded = list(contract.attempts(after.status))
+    if rewritten := [
+        identity
+        for identity, attempt in zip(old, contract.attempts(before.status), strict=True)
+        if identity in new and attempt not in recorded
+    ]:
+        found.append(Violation("I1", f"attempts rewritten at resourceVersion {after.resource_version}: {rewritten}"))
     doubled = [identity for identity, number in Counter(new).items() if number > 1]
     if doubled and new != old:
         found.append(Violation("I1", f"attempts recorded twice at resourceVersion {after.resource_version}: {doubled}"))

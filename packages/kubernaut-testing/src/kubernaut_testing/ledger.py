@@ -4,7 +4,9 @@ Reads the API server's own audit log, so a claim such as "three PATCHes and no G
 not by the code that makes the claim. The file is read on from where the last query stopped.
 
 * One entry per request. A watch is entered when it starts, everything else when it is answered.
-* ``settle()`` sends a marker request and waits for it in the log: whatever was answered before is then in it.
+* ``settle()`` sends a marker request and waits for it in the log, and then for the answers to all that had come in
+  before: whatever was answered is then in it, and so is each write whose effect anybody could see. (An object can be
+  read as it was written before the log has the answer to its write.)
 * ``fresh()`` is a ledger of the same log that begins now; the ``ledger`` fixture hands one to each test.
 * Bodies and resourceVersions are there for writes to the groups that the control plane records
   (``ControlPlane(record_bodies=...)``); for all other requests they are None.
@@ -54,22 +56,32 @@ class RequestLedger:
         return self._log.read()
 
     def settle(self, timeout: float = 30.0) -> None:
-        """Wait until everything that the API server has answered so far is in the ledger.
+        """Wait until everything that has reached the API server so far is answered and in the ledger.
 
-        Raises TimeoutError if the marker does not show up, OSError if the API server cannot be reached.
+        Raises TimeoutError if the marker or an answer does not show up, OSError if the API server cannot be reached.
         """
         if self._send_marker is None:
             raise RuntimeError("cannot settle: this ledger was made without a way to send a marker request")
         name = uuid.uuid4().hex
         self._send_marker(name)
         deadline = time.monotonic() + timeout
+        earlier: set[str] | None = None
         while True:
             self._log.read()
-            if name in self._log.markers:
+            if earlier is None and name in self._log.markers:
+                earlier = self._log.under_way()
+            elif earlier is not None:
+                earlier &= self._log.under_way()
+            if earlier is not None and not earlier:
                 return
             if time.monotonic() > deadline:
-                raise TimeoutError(f"cannot settle: marker {name} is not in {self._log.path} after {timeout:g} s")
+                what = f"marker {name}" if earlier is None else f"the answer to {' and '.join(sorted(earlier))}"
+                raise TimeoutError(f"cannot settle: {what} is not in {self._log.path} after {timeout:g} s")
             time.sleep(0.01)
+
+    def server_ended(self) -> None:
+        """Wait no more for answers that it still owes: called when the API server was killed."""
+        self._log.forget_under_way()
 
     def entries(
         self,
@@ -234,6 +246,7 @@ class _Log:
         self.markers: set[str] = set()
         self._offset = 0
         self._started: dict[str, int] = {}
+        self._under_way: set[str] = set()
         self._lock = threading.Lock()
 
     def read(self) -> int:
@@ -252,13 +265,30 @@ class _Log:
                 self._add(orjson.loads(line))
             return len(self.entries)
 
+    def under_way(self) -> set[str]:
+        """The audit ids of the requests that came in and are not answered."""
+        with self._lock:
+            return set(self._under_way)
+
+    def forget_under_way(self) -> None:
+        """Of the requests that came in so far, none will be answered any more."""
+        self.read()
+        with self._lock:
+            self._under_way.clear()
+
     def _add(self, event: dict[str, Any]) -> None:
         uri: str = event.get("requestURI", "")
-        if "marker=" in uri and uri.startswith("/version?"):
+        is_marker = "marker=" in uri and uri.startswith("/version?")
+        audit_id = event["auditID"]
+        if event["stage"] == "RequestReceived":
+            if not is_marker and not _lasts(event):
+                self._under_way.add(audit_id)
+            return
+        self._under_way.discard(audit_id)
+        if is_marker:
             self.markers.add(uri.partition("marker=")[2])
             return
         entry = Entry.from_audit(event)
-        audit_id = event["auditID"]
         if event["stage"] == "ResponseStarted":
             self._started[audit_id] = len(self.entries)
             self.entries.append(entry)
@@ -267,3 +297,9 @@ class _Log:
         elif entry.verb != "watch":
             # A long-running request other than a watch is complete only now; it keeps its place.
             self.entries[index] = entry
+
+
+def _lasts(event: Mapping[str, Any]) -> bool:
+    """Whether a request may go on as long as its sender likes."""
+    streams = ("attach", "exec", "log", "portforward", "proxy")
+    return event["verb"] == "watch" or (event.get("objectRef") or {}).get("subresource") in streams

@@ -13,11 +13,11 @@ __all__ = ["audit_policy", "write_audit_policy", "write_kubeconfig", "write_secr
 
 
 def audit_policy(record_bodies: Sequence[str]) -> dict[str, Any]:
-    """The audit policy: every request once, with bodies only for writes to the groups in ``record_bodies``.
+    """The audit policy: every request, with bodies only for writes to the groups in ``record_bodies``.
 
-    A watch is seen when it starts (ResponseStarted), everything else when it is complete. Bodies of Secrets,
-    ConfigMaps and tokens are never written, whatever is asked for, hence the first rule. managedFields are left
-    out: they are half of every object.
+    Each is seen when it comes in (RequestReceived), so that a reader knows what is still to be answered, and when it is
+    complete; a watch also when it starts (ResponseStarted). Bodies of Secrets, ConfigMaps and tokens are never written,
+    whatever is asked for, hence the first rule. managedFields are left out: they are half of every object.
     """
     rules: list[dict[str, Any]] = [
         {
@@ -40,7 +40,6 @@ def audit_policy(record_bodies: Sequence[str]) -> dict[str, Any]:
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
-        "omitStages": ["RequestReceived"],
         "omitManagedFields": True,
         "rules": rules,
     }
