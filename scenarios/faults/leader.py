@@ -49,7 +49,7 @@ def begin_work(site: FaultSite, number: int, delay: float, prefix: str = "n") ->
     names = [f"{prefix}-{index}" for index in range(number)]
     for name in names:
         site.create(name)
-    eventually(lambda: len(site.begun()) >= before + PARALLEL, timeout=20, message="work under way")
+    eventually(lambda: len(site.begun()) >= before + PARALLEL, timeout=40, message="work under way")
     return names
 
 
@@ -76,17 +76,17 @@ def test_a_leader_that_cannot_reach_its_lease_is_silent_before_another_acts(
     eventually(lambda: leads(site.deployment))
     with site.deploy("second", config=config) as second:
         # More than can be done before the lease ends.
-        names = begin_work(site, 45, delay=0.6 if times else 2.5)
+        names = begin_work(site, 45, delay=1.0 if times else 2.5)
         cut = fault_proxy.add(Rule(fault, resource="leases"))
         eventually(lambda: leads(second), timeout=40)
         acquired = datetime.fromisoformat(site.lease()["acquireTime"]).timestamp()
-        assert not leads(site.deployment)
+        eventually(lambda: not leads(site.deployment))
         clock = time.time() - time.monotonic()
         own = [r for r in fault_proxy.requests if r.subresource == "status"]
         assert own, "it worked"
         assert max(r.started for r in own) + clock < acquired, "no write of the old leader after the new one's first"
         assert not all_ended(site, names), "it was cut off under load"
-        eventually(lambda: all_ended(site, names), timeout=60)
+        eventually(lambda: all_ended(site, names), timeout=120)
         cut.remove()
         assert_only_told_twice(site, ledger, names, may_lose=PARALLEL)
         assert len(site.begun()) <= len(names) + PARALLEL, "at most what was under way began twice"
@@ -107,8 +107,8 @@ def test_a_leader_that_is_frozen_in_the_middle_of_work_repeats_and_overwrites_no
         names = begin_work(site, 10, delay=2.0)
         first.process.pause()
         site.slow(0)
-        eventually(lambda: leads(second), timeout=15)
-        eventually(lambda: all_ended(site, names), timeout=20)
+        eventually(lambda: leads(second), timeout=40)
+        eventually(lambda: all_ended(site, names), timeout=60)
         assert_only_told_twice(site, ledger, names)
         before = done(site, names)
         first.process.resume()
@@ -131,13 +131,14 @@ def test_a_leader_that_is_told_to_end_under_load_takes_in_nothing_ends_its_passe
     site = make_site(config=config, proxy=fault_proxy)
     eventually(lambda: leads(site.deployment))
     with site.deploy("second", config=config, proxy=fault_proxy) as second:
-        names = begin_work(site, 25, delay=1.0)
+        names = begin_work(site, 15, delay=2.0)
         began = time.monotonic()
         assert site.deployment.process.terminate() == 0
         assert time.monotonic() - began < 25
-        eventually(lambda: leads(second), timeout=20)  # a third of what the lease would last
-        eventually(lambda: all_ended(site, names), timeout=20)
-        assert not [at for at in site.begun() if began + 0.5 < at < began + 1.0], "no work began after the signal"
+        eventually(lambda: leads(second), timeout=40)  # two thirds of what the lease would last
+        acquired = datetime.fromisoformat(site.lease()["acquireTime"]).timestamp() + time.monotonic() - time.time()
+        eventually(lambda: all_ended(site, names), timeout=60)
+        assert not [at for at in site.begun() if began + 1.5 < at < acquired], "no work began after the signal"
         for name in names:
             effects = site.effects(name)
             assert len(set(effects)) == len(effects), name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,8 @@ import pytest
 from kubernaut_testing.entries import Entry
 from kubernaut_testing.invariants import assert_quiet, assert_survived
 from kubernaut_testing.ledger import RequestLedger
-from kubernaut_testing.proxy import FaultProxy, Rule
-from kubernaut_testing.proxy.actions import Delay
+from kubernaut_testing.proxy import FaultProxy, ProxiedRequest, Rule
+from kubernaut_testing.proxy.actions import Action, Before, Delay
 from kubernaut_testing.waiting import eventually
 from scenarios.faults import FULL
 from scenarios.faults.files import replace
@@ -37,36 +39,50 @@ def test_an_api_server_that_takes_long_for_every_call_is_waited_for_by_all_objec
     began = time.monotonic()
     for name in names:
         site.create(name)
-    eventually(lambda: site.status(names[0]).get("phase"), timeout=5 * seconds)
+    eventually(lambda: site.status(names[0]).get("phase"), timeout=30 * seconds)
     assert site.deployment.probe("/healthz")[0] == 200
-    eventually(lambda: all_ended(site, names), timeout=(site.calls + 5) * seconds)
+    eventually(lambda: all_ended(site, names), timeout=len(names) * site.calls * seconds)
     took = time.monotonic() - began
-    least = site.calls * seconds
-    assert least <= took < 2 * least, f"{took:.1f} s; one after the other it would be {len(names) * least}"
+    least, in_turn = site.calls * seconds, len(names) * site.calls * seconds
+    # On a machine with nothing else to do it takes little more than the least.
+    assert least <= took < in_turn / 2, f"{took:.1f} s; one after the other it would be {in_turn}"
     slow.remove()
     assert_cost(site, ledger, *names)
     assert_done_once(site, ledger, *names)
     assert_survived(site.deployment.process)
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(45, marks=FULL, id="45-full")])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0, id="as-long-as-others-work"), pytest.param(45, marks=FULL, id="45-full")]
+)
 def test_a_call_that_hangs_holds_up_its_own_object_only_and_is_given_up_in_time(
     seconds: int, make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
 ) -> None:
     """Fault 13: longer than the timeout of a call (30 s) the write is sent again, and the late one finds a 409."""
     site = make_site(proxy=fault_proxy)
     stuck = [f"stuck-{index}" for index in range(1, site.writes + 1)]
+    over = threading.Event()
+
+    async def hang(_: ProxiedRequest) -> None:
+        while not over.is_set():  # noqa: ASYNC110 (it is set in another thread)
+            await asyncio.sleep(0.02)
+
+    fault: Action = Delay(seconds, late=True) if seconds else Before(hang)
+    rules = []
     for index, name in enumerate(stuck, start=1):
-        hang = Delay(seconds, late=True)
-        fault_proxy.add(Rule(hang, verb="patch", subresource="status", resource=site.plural, name=name, nth=index))
+        hung = Rule(fault, verb="patch", subresource="status", resource=site.plural, name=name, nth=index)
+        rules.append(fault_proxy.add(hung))
         site.create(name)
     free = [f"free-{number}" for number in range(10)]
     for name in free:
         site.create(name)
-    eventually(lambda: all_ended(site, free), timeout=seconds)
+    eventually(lambda: all_ended(site, free))
+    for rule in rules:
+        rule.wait()
     assert not any(site.ended(name) for name in stuck)
-    eventually(lambda: all_ended(site, stuck), timeout=seconds + 15)
-    if seconds > 30:
+    over.set()
+    eventually(lambda: all_ended(site, stuck), timeout=seconds + 30)
+    if seconds:
         given_up = [200] * site.writes + [409]
         eventually(lambda: all(codes(site, ledger, name) == given_up for name in stuck), timeout=seconds)
         for index, name in enumerate(stuck, start=1):
@@ -105,8 +121,8 @@ def test_a_token_that_has_expired_is_read_again_when_its_file_is_rotated(
         assert not any(site.phase(name) for name in during)
         assert len(refused()) < 30 + 10 * seconds
         replace(token, good)
-        eventually(lambda: all_ended(site, during), timeout=10 + 2 * seconds)
+        eventually(lambda: all_ended(site, during), timeout=40 + 2 * seconds)
         site.create("after")
-        eventually(lambda: site.ended("after"), timeout=10 + seconds)
+        eventually(lambda: site.ended("after"), timeout=30 + seconds)
         assert_done_once(site, ledger, "before", *during, "after")
         assert_survived(site.deployment.process)

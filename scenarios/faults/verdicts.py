@@ -28,7 +28,7 @@ def assert_done_once(site: FaultSite, ledger: RequestLedger, *names: str, lost: 
     """Each has come to its good end, all invariants hold, and each effect took place once; `lost` may be missing."""
     for name in names:
         assert site.phase(name) == site.goal, name
-        settle_effects(site, name, lost=lost, timeout=15)  # waited for only if something is missing
+        settle_effects(site, name, lost=lost)  # waited for only if something is missing
         assert_invariants(ledger, site.ref(name), site.contract, effects=site.effects(name), lost=lost)
 
 
@@ -40,9 +40,10 @@ def assert_only_told_twice(
     Of `may_lose` objects, effects may be missing that follow a write. Returns those of which some are.
     """
     losers = set()
+    settled = time.monotonic() + 15
     for name in names:
         assert site.phase(name) == site.goal, name
-        lost = settle_effects(site, name)
+        lost = settle_effects(site, name, timeout=settled - time.monotonic())
         effects = site.effects(name)
         assert max(effects.count(effect) for effect in effects) <= 2, effects
         twice = {effect for effect in effects if effects.count(effect) > 1}
@@ -69,7 +70,9 @@ def _wait_until_told(site: FaultSite, name: str, twice: set[Hashable]) -> None:
     )
 
 
-def settle_effects(site: FaultSite, name: str, *, lost: Collection[Hashable] = (), timeout: float = 3) -> set[Hashable]:
+def settle_effects(
+    site: FaultSite, name: str, *, lost: Collection[Hashable] = (), timeout: float = 15
+) -> set[Hashable]:
     """Wait for the effects that follow the last write; returns those that are missing beside `lost` ones."""
     deadline = time.monotonic() + timeout
     while True:

@@ -61,7 +61,7 @@ def test_watches_that_are_cut_every_two_seconds_are_resumed_and_cause_no_list(
         site.create(names[-1])
         return cut.hits >= 5 and reset.hits >= 2
 
-    eventually(create_until_cut_often, timeout=20, interval=0.3)
+    eventually(create_until_cut_often, timeout=60, interval=0.3)
     eventually(lambda: all_ended(site, names))
     assert_cost(site, ledger, *names)
     assert_done_once(site, ledger, *names)
@@ -98,9 +98,9 @@ def test_a_watch_that_ends_in_an_error_finds_what_came_and_forgets_what_went_mea
         fault_proxy.add(Rule(Before(meanwhile), verb="list", resource=site.plural, first=1))
         broken = fault_proxy.add(watches(site_type, fault, first=1))
         broken.wait(1)
-        eventually(lambda came=came: site.ended(came), timeout=20, message=f"end after {what}")  # type: ignore[misc]
+        eventually(lambda came=came: site.ended(came), timeout=40, message=f"end after {what}")  # type: ignore[misc]
         # One came, one is forgotten.
-        eventually(lambda waiting=waiting: known(site) == waiting, timeout=20)  # type: ignore[misc]
+        eventually(lambda waiting=waiting: known(site) == waiting, timeout=40)  # type: ignore[misc]
         restarts += restarted
         assert site.deployment.metric("kubernaut_watch_restarts_total") == restarts, what
         assert_cost(site, ledger, came)
@@ -128,7 +128,7 @@ def test_events_that_are_doubled_reordered_repeated_or_swallowed_change_nothing(
     names = [f"{kind}-{n}" for n in range(4) for kind in ("doubled", "repeated", "reordered", "unheard", "told")]
     for name in names:
         site.create(name)
-    eventually(lambda: all_ended(site, names), timeout=20)
+    eventually(lambda: all_ended(site, names), timeout=40)
     eventually(lambda: known(site) == len(names), message="the deletion")
     assert all(lie.count > 0 for lie in lies)
     assert_cost(site, ledger, *names)

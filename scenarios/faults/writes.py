@@ -102,7 +102,7 @@ def test_each_fault_of_a_write_at_each_write_of_a_life_changes_nothing_that_last
                 assert site.is_other(name)
                 assert tuple(ledger.phases(ref)) == (*reference.phases[:k], *site.life)
 
-    sweep = FaultSweep(fault_proxy, Writes(site.plural), timeout=60)
+    sweep = FaultSweep(fault_proxy, Writes(site.plural), timeout=120)
     points = sweep.run(faults, site.create, site.ended, check)
     most = max(point.index for point in points)
     assert len(points) == 5 * most - 1
@@ -121,7 +121,7 @@ def test_a_third_of_all_answers_lost_is_nothing_lost_and_nothing_twice(
     many = [f"many-{number}" for number in range(15)]
     for name in many:
         site.create(name)
-    eventually(lambda: all_ended(site, many), timeout=30)
+    eventually(lambda: all_ended(site, many), timeout=60)
     assert storm.hits >= 15
     assert_done_once(site, ledger, *many)
     assert_survived(site.deployment.process)
@@ -185,10 +185,10 @@ def test_a_storm_of_foreign_writes_costs_conflicts_and_neither_results_nor_forei
     try:
         site.deployment.process.start()
         eventually(lambda: all_ended(site, names), timeout=60)
+        eventually(lambda: all(writer.writes > 50 for writer in writers))
     finally:
         for writer in writers:
             writer.stop()
-    assert all(writer.writes > 50 for writer in writers)
     conflicts = sum(codes(site, ledger, name).count(409) for name in stormy)
     assert conflicts > 0, "there was a storm"
     given_up = site.deployment.metric("k8s_status_updates_total", result="ConflictsExhaustedError")
@@ -212,25 +212,24 @@ def test_a_busy_api_server_gets_the_time_that_it_asks_for_and_the_lease_stays(
     site = make_site(proxy=fault_proxy, config={"controller": ELECTION})
     eventually(lambda: site.deployment.metric("leader_election_master_status") == 1)
     limited = [f"limited-{number}" for number in range(8)]
-    busy = commits(
-        site,
-        Status(429, retry_after=seconds),
-        when=lambda request: request.name.startswith("limited-"),
-        first=2,
-        per_object=True,
-    )
+    busy = commits(site, Status(429, retry_after=seconds), when=lambda request: request.name.startswith("limited-"))
     rule = fault_proxy.add(busy)
     for name in limited:
         site.create(name)
     site.create("free")
-    eventually(lambda: site.ended("free"), timeout=2 * seconds, message="an object that nobody limits")
+    eventually(lambda: site.ended("free"), message="an object that nobody limits")
+
+    def tried(name: str) -> list[ProxiedRequest]:
+        return [request for request in fault_proxy.requests if request.name == name and request.verb == "patch"]
+
+    eventually(lambda: all(len(tried(name)) >= 2 for name in limited))
     assert not any(site.ended(name) for name in limited)
+    rule.remove()
     eventually(lambda: all_ended(site, limited), timeout=30)
-    assert rule.hits == 2 * len(limited)
     for name in limited:
-        tries = [r.started for r in fault_proxy.requests if r.name == name and r.verb == "patch"]
-        gaps = [later - earlier for earlier, later in pairwise(tries)]
-        assert all(gap >= seconds for gap in gaps[:2]), gaps
+        gaps = [later.started - earlier.started for earlier, later in pairwise(tried(name)) if earlier.status == 429]
+        assert len(gaps) >= 2
+        assert min(gaps) >= seconds, gaps
         ledger.assert_requests(site.ref(name), {"patch/status": site.writes}, user_agent=site.program, only=True)
     begun = min(request.started for request in rule.requests)
     renewals = [r.started for r in fault_proxy.requests if r.resource == "leases" and r.started >= begun]
@@ -258,7 +257,7 @@ def test_an_api_server_that_fails_or_forbids_for_a_while_loses_no_result(
     for name, (code, index) in names.items():
         fault_proxy.add(commits(site, Before(begin(code)), Status(code), name=name, nth=index))
         site.create(name)
-    eventually(lambda: all_ended(site, names), timeout=10 * seconds + 20)
+    eventually(lambda: all_ended(site, names), timeout=10 * seconds + 60)
     assert_done_once(site, ledger, *names)
     for name in names:
         assert codes(site, ledger, name) == [200] * site.writes
