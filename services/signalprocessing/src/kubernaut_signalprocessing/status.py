@@ -46,7 +46,7 @@ class Step:
         return [self._guarded(change) for change in self._changes]
 
     def landed(self, sp: SignalProcessing) -> bool:
-        """Whether `sp` is what this step made, beside conditions of other writers; a part of the step is not the step."""
+        """Whether `sp` is what this step made, all of it, beside conditions of other writers."""
         return self._made is not None and sp.status.phase == self.phase and _evidence(sp) == self._made
 
     def _guarded(self, change: Change) -> Change:
