@@ -296,14 +296,16 @@ async def test_metrics_have_the_names_of_controller_runtime(start, queue, passes
     for key in (A, B, C):
         queue.add(key)
     await clock.advance(0)
+    queue.add(C)
+    await clock.advance(0)
 
     def value(name, **labels):
         return registry.get_sample_value(name, {"controller": "test", **labels})
 
     results = {r: value("controller_runtime_reconcile_total", result=r) for r in ("success", "requeue_after", "error")}
-    assert results == {"success": 1, "requeue_after": 1, "error": 1}
+    assert results == {"success": 2, "requeue_after": 1, "error": 1}
     assert value("controller_runtime_reconcile_errors_total") == 1
-    assert value("controller_runtime_reconcile_time_seconds_count") == 3
+    assert value("controller_runtime_reconcile_time_seconds_count") == 4
     assert value("controller_runtime_active_workers") == 0
     assert value("controller_runtime_max_concurrent_reconciles") == 3
 

@@ -27,13 +27,14 @@ NAME = "sample.kubernaut.ai"
 
 
 class Wire:
-    """A client that a test can cut, answer for, or let hang."""
+    """A client that a test can cut, answer for, or let hang; answers are kept back until `held_up` is set."""
 
     def __init__(self, client: StatusClient) -> None:
         self._client = client
         self.down = False
         self.hang = False
         self.code: int | None = None
+        self.held_up: asyncio.Event | None = None
         self.sent: list[str] = []
         self.under_way = 0
 
@@ -47,9 +48,12 @@ class Wire:
             return Response(self.code, {"message": "no"})
         self.under_way += 1
         try:
-            return await self._client.send(request)
+            answer = await self._client.send(request)
         finally:
             self.under_way -= 1
+        if self.held_up is not None:
+            await self.held_up.wait()
+        return answer
 
 
 class Candidate:
@@ -217,6 +221,23 @@ async def test_a_leader_that_cannot_renew_stops_work_before_its_lease_ends(stage
     one.wire.code, one.wire.down, one.wire.hang = None, False, False
     await stage.advance_until(lambda: one.leads, 20)
     assert one.diary == ["acquired", "lost, leader=False", "acquired"]
+    assert stage.lease()["spec"]["leaseTransitions"] == 0, "it never changed hands"
+
+
+async def test_the_lease_is_counted_from_when_a_renewal_was_sent_not_from_its_answer(stage: Stage) -> None:
+    """The server has renewed it then; for how long it takes the answer to come nobody can vouch."""
+    one = (await stage.candidate("one")).start()
+    await stage.until(lambda: one.leads)
+    one.wire.held_up = asyncio.Event()
+    before = len(one.wire.sent)
+    await stage.advance_until(lambda: len(one.wire.sent) > before, 5)
+    await stage.clock.advance(4)
+    one.wire.down = True
+    one.wire.held_up.set()
+    await stage.clock.advance(5.5)
+    assert one.leads
+    await stage.clock.advance(0.5)
+    assert not one.leads
 
 
 @pytest.mark.parametrize("code", [200, 302])

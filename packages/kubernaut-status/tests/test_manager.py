@@ -52,6 +52,7 @@ async def test_a_conflict_costs_exactly_one_get_and_one_patch(shop: Shop) -> Non
 async def test_five_conflicts_are_a_typed_error(shop: Shop) -> None:
     widget = shop.create("w")
     runs = 0
+    waits: list[float] = []
 
     def overtaken(fresh: dict[str, Any]) -> None:
         nonlocal runs
@@ -59,8 +60,13 @@ async def test_five_conflicts_are_a_typed_error(shop: Shop) -> None:
         shop.foreign_status("w", coats=runs)
         set_status(phase="Pending")(fresh)
 
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
     with pytest.raises(ConflictsExhaustedError, match="5 conflicts"):
-        await shop.manager().atomic_status_update(widget, overtaken)
+        await shop.manager(sleep=note).atomic_status_update(widget, overtaken)
+    assert len(waits) == 4
+    assert all(0.010 <= wait <= 0.011 for wait in waits), "client-go's DefaultRetry"
     assert shop.requests("w") == ["patch 409", "get 200"] * 4 + ["patch 409"]
     assert "phase" not in shop.get("w")["status"]
 
