@@ -28,7 +28,7 @@ from kubernaut_api import SignalProcessing
 from kubernaut_runtime import Lifecycle
 from kubernaut_runtime.lifecycle import DURATION_BUCKETS
 
-from .phases import CATEGORIZING, CLASSIFYING, COMPLETED, ENRICHING, PENDING, TERMINAL, TRANSITIONS
+from .phases import COMPLETED, PENDING, TERMINAL, TRANSITIONS
 
 ENRICHMENT_ERRORS = ("not_found", "api_error", "remote_reader_unavailable", "remote_not_found")
 EnrichmentError = Literal["not_found", "api_error", "remote_reader_unavailable", "remote_not_found"]
@@ -56,7 +56,7 @@ FailureReason = Literal[
 """Why a signal ended Failed: its deadline, its enrichment (five), the policy as a whole, a rule, the CRD's schema."""
 
 _PREFIX = "signalprocessing"
-_WORKING = (PENDING, ENRICHING, CLASSIFYING, CATEGORIZING)
+_WORKING = tuple(phase for phase in TRANSITIONS if phase and phase not in TERMINAL)
 _WHOLE = COMPLETED.lower()
 
 
