@@ -217,6 +217,26 @@ def test_the_edges_of_what_is_allowed_are_stored_as_they_are_written(create: Cre
     assert {key: signal[key] for key in fields} == fields
 
 
+ODD_TIMES = {
+    "2026-03-01t10:00:00.123456789z": "2026-03-01T10:00:00.123456Z",
+    "2026-03-01T10:00:00,5Z": "2026-03-01T10:00:00.500000Z",
+    "2026-03-01T10:00:00 5+01:00": "2026-03-01T09:00:00.500000Z",
+    "2026-03-01T10:00:0012Z": "2026-03-01T10:00:00.200000Z",
+    "2026-03-01T10:00:00-23:60": "2026-03-02T10:00:00Z",
+    "2026-03-01T10:00:00ZTomorrow": "2026-03-01T10:00:00Z",
+    "0000-01-01T00:00:00Z": "0001-01-01T00:00:00Z",
+}
+
+
+def test_every_time_that_is_taken_can_be_read(create: Create) -> None:
+    """A controller that cannot read an object can never end it."""
+    for number, (written, read) in enumerate(ODD_TIMES.items()):
+        stored = create(f"odd-{number}", spec={"timesOutAt": written}, firingTime=written)
+        assert stored["spec"]["timesOutAt"] == written
+        spec = SignalProcessing.model_validate(stored).to_wire()["spec"]
+        assert (spec["timesOutAt"], spec["signal"]["firingTime"]) == (read, read)
+
+
 def test_nothing_of_a_full_object_is_pruned(
     cluster: ControlPlane, namespace: str, full_signal_processing: dict[str, Any]
 ) -> None:

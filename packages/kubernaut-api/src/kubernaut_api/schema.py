@@ -81,26 +81,32 @@ def format_time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
-_WITH_OFFSET = re.compile(r"(?P<year>\d{4})(?P<rest>-.+?)([Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))")
+_TAKEN = re.compile(
+    r"(?P<second>(?P<year>\d{4})-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:.(?P<fraction>\d+))?"
+    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))(?:[Tt].*)?",
+    re.ASCII | re.DOTALL,
+)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def _read_time(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
     """Read every time that the API server takes, as UTC.
 
-    It takes times without an offset, with an offset of more than a day, in the year 0, and before the first or behind
-    the last moment that Python has, which become that moment. An object that cannot be read could not be ended.
+    It takes times with an offset of more than a day, in the year 0, and before the first or behind the last moment that
+    Python has, which become that moment; any character for the point before a fraction, and anything behind a second
+    `T`. An object that cannot be read could not be ended.
     """
     try:
         moment: datetime = read(value)
         return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     except (ValidationError, OverflowError):
-        found = _WITH_OFFSET.fullmatch(value) if isinstance(value, str) else None
+        found = _TAKEN.fullmatch(value) if isinstance(value, str) else None
         if found is None:
             raise
     if found["year"] == "0000":
         return _FIRST
-    local = datetime.fromisoformat(f"{found['year']}{found['rest']}").replace(tzinfo=UTC)
+    fraction = int((found["fraction"] or "0")[:6].ljust(6, "0"))
+    local = datetime.fromisoformat(found["second"]).replace(microsecond=fraction, tzinfo=UTC)
     offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
     try:
         return local + offset if found["sign"] == "-" else local - offset
