@@ -13,6 +13,7 @@ from widget_shop import EXAMPLES, Shop, client_for
 
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.ledger import RequestLedger
+from kubernaut_testing.proxy import FaultProxy, Rule, Status
 from kubernaut_testing.waiting import eventually, stays
 
 GUIDE = Path(__file__).parents[1] / "docs" / "adopt-the-pattern.md"
@@ -26,14 +27,14 @@ async def shop(control_plane: ControlPlane, namespace: str, ledger: RequestLedge
 
 
 @contextmanager
-def operator(shop: Shop, folder: Path, code: str) -> Iterator[None]:
+def operator(shop: Shop, folder: Path, code: str, **environment: str) -> Iterator[None]:
     """The code as an operator of the shop's namespace."""
     (folder / "painter.py").write_text(code)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", shop.namespace, "painter.py"],
             cwd=folder,
-            env={**os.environ, **shop.environment, "KUBECONFIG": str(shop.control_plane.kubeconfig)},
+            env={**os.environ, **shop.environment, "KUBECONFIG": str(shop.control_plane.kubeconfig), **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -60,7 +61,7 @@ def test_the_operator_before_writes_at_least_five_times(shop: Shop, tmp_path: Pa
 
 
 def test_the_operator_after_the_four_steps_writes_twice_and_reads_nothing(shop: Shop, tmp_path: Path) -> None:
-    with operator(shop, tmp_path, "import kopf\n\n" + "\n\n".join(AFTER)):
+    with operator(shop, tmp_path, "\n\n".join(AFTER)):
         shop.create("w")
         eventually(lambda: done(shop), timeout=60)
         stays(lambda: shop.get("w")["metadata"]["resourceVersion"], seconds=1)
@@ -69,3 +70,17 @@ def test_the_operator_after_the_four_steps_writes_twice_and_reads_nothing(shop: 
     status = shop.get("w")["status"]
     assert (status["message"], status["coats"], status["phase"]) == ("accepted", 1, "Done")
     assert "paintedAt" in status
+
+
+def test_a_pass_of_it_that_was_refused_is_made_again_though_no_event_comes(
+    shop: Shop, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """The second write is refused once; the only event that follows the first is its echo."""
+    shop.create("w")
+    refused = fault_proxy.add(Rule(Status(403), verb="patch", nth=2))
+    through_faults = {"API_SERVER": fault_proxy.url, "API_CA_FILE": str(fault_proxy.ca_file)}
+    with operator(shop, tmp_path, "\n\n".join(AFTER), **through_faults):
+        eventually(lambda: done(shop), timeout=60)
+    assert refused.hits == 1
+    assert "again in 5 s" in (tmp_path / "log").read_text()
+    assert "Unclosed" not in (tmp_path / "log").read_text()

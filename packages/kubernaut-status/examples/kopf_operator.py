@@ -3,12 +3,13 @@
 Run: `kopf run --standalone --namespace NAMESPACE kopf_operator.py`
 """
 
+import asyncio
 from typing import Any
 
 import kopf
 from cluster import PHASES, WIDGETS, connect
 
-from kubernaut_status import StatusManager
+from kubernaut_status import StatusError, StatusManager
 
 NEXT = {"": "Pending", "Pending": "Painting"}
 
@@ -26,16 +27,27 @@ async def cleanup(memo: kopf.Memo, **_: Any) -> None:
 
 
 @kopf.on.event("paint.example.com", "v1", "widgets")
-async def widget_changed(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002
+async def widget_changed(type: str | None, body: kopf.Body, memo: kopf.Memo, logger: Any, **_: Any) -> None:  # noqa: A002
     widget = dict(body)
-    if type == "DELETED" or memo.manager.is_echo(widget):
-        return
+    done = type == "DELETED" or memo.manager.is_echo(widget)
+    if type == "DELETED":
+        memo.manager.forget(widget)
+    while not done:
+        try:
+            await advance(memo.manager, widget)
+            done = True
+        except StatusError as error:  # kopf calls no event handler a second time
+            logger.warning("cannot write the status, again in 5 s: %s", error)
+            await asyncio.sleep(5)
+
+
+async def advance(manager: StatusManager, widget: dict[str, Any]) -> None:
     while phase := NEXT.get((widget.get("status") or {}).get("phase", "")):
 
         def enter(fresh: dict[str, Any], phase: str = phase) -> None:
             fresh.setdefault("status", {})["phase"] = phase
 
-        commit = await memo.manager.atomic_status_update(widget, enter)
+        commit = await manager.atomic_status_update(widget, enter)
         if not commit.ok:  # gone, or ended by somebody else
             return
         widget = commit.object

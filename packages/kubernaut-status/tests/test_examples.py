@@ -1,21 +1,25 @@
 """The package installs alone, and its examples run there, against a real API server."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from widget_shop import EXAMPLES, Shop
+from widget_shop import EXAMPLES, WIDGETS, Shop
 
+from kubernaut_status import ObjectKey, fetch
 from kubernaut_testing.proxy import Before, FaultProxy, Rule
 from kubernaut_testing.waiting import eventually
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parents[1]
+README = re.findall(r"^```python\n(.*?)^```$", (PACKAGE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 def uv() -> str:
@@ -78,6 +82,33 @@ def test_the_standard_s_patterns_run_with_one_write(
     assert done.returncode == 0, done.stderr
     assert after.items() <= shop.get("w")["status"].items()
     assert shop.requests("w") == requests
+
+
+def test_the_readme_s_example_runs_as_it_stands(lone_python: Path, shop: Shop) -> None:
+    shop.create("w", phase="Painting")
+    code = README[0].replace('ObjectKey("shop", ', f'ObjectKey("{shop.namespace}", ')
+    done = subprocess.run(
+        [lone_python, "-c", code], env={**os.environ, **shop.environment}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout[:7]) == (0, "written"), done.stderr
+    assert shop.get("w")["status"]["phase"] == "Done"
+    assert shop.requests("w") == ["get 200", "patch 200"]
+
+
+async def test_both_ways_to_connect_of_the_readme_work(shop: Shop, tmp_path: Path) -> None:
+    """In a pod by its files, which a test has elsewhere; outside by a kubeconfig."""
+    (tmp_path / "token").write_text(shop.control_plane.admin_token + "\n")
+    shutil.copy(shop.control_plane.ca_file, tmp_path / "ca.crt")
+    pod = README[1].replace("/var/run/secrets/kubernetes.io/serviceaccount", str(tmp_path))
+    config = README[2].replace("_config()", f"_config({str(shop.control_plane.kubeconfig)!r})")
+    widget = shop.create("w")
+    for code in (pod.replace("https://kubernetes.default.svc", shop.control_plane.url), config):
+        names: dict[str, Any] = {}
+        exec(code, names)  # the reader's own code
+        client = names["connect"]()
+        assert (await fetch(client, WIDGETS, ObjectKey.of(widget)))["metadata"]["name"] == "w"
+        if hasattr(client, "close"):
+            await client.close()
 
 
 @contextmanager
