@@ -146,8 +146,10 @@ def test_changed_mappings_of_signals_apply_without_a_restart(sites: dict[str, In
 
 
 def test_the_releases_own_test_sees_what_the_pods_see_and_they_keep_the_last_good_file(site: Installed) -> None:
-    config = f"OK: /etc/{site.service.name}/config.yaml"
-    assert config in site.helm.test(site.release, namespace=site.namespace, logs=True)
+    told = site.helm.test(site.release, namespace=site.namespace, logs=True)
+    assert f"OK: /etc/{site.service.name}/config.yaml" in told
+    assert f"# namespace   {site.namespace}" in told
+    assert f"# watches     {site.service.crd} of the namespace" in told
     pods, before = site.pods(), site.decided_by(site.done(site.create()))
     site.upgrade(TWO, site.BROKEN)
     with pytest.raises(HelmError):
