@@ -61,6 +61,12 @@ def test_a_write_that_was_refused_before_its_body_was_read_is_not_judged(tmp_pat
     assert violations(tmp_path, write(403, None), write(200, CONDITIONAL, 2)) == []
 
 
+def test_a_life_that_begins_with_a_status_is_a_violation(tmp_path: Path) -> None:
+    created = write(201, None, 2)
+    created |= {"verb": "create", "objectRef": {"resource": "widgets", "namespace": "ns", "name": "w"}}
+    assert violations(tmp_path, created) == ["I7: uid u was created with a status: {'phase': 'Open'}"]
+
+
 def test_an_illegal_edge_is_a_violation(tmp_path: Path) -> None:
     found = violations(tmp_path, write(200, CONDITIONAL, 2, "Done"), write(200, CONDITIONAL, 3, "Open"))
     assert found[0].startswith("I2: illegal edge 'Done' -> 'Open'")
