@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubernaut_policy import Policy, PolicyCompileError, PolicyUnavailableError, syntax
+from kubernaut_policy import Policy, PolicyCompileError, PolicyUnavailableError, Value, syntax
 from kubernaut_policy.engines import ENGINES, engine
 from kubernaut_testing import opa
 
@@ -131,6 +131,18 @@ def test_a_hash_is_that_of_the_bytes() -> None:
     policy = Policy.from_bytes(content, "p.rego")
     assert policy.hash == hashlib.sha256(content).hexdigest()
     assert policy == Policy(content.decode(), "p.rego")
+
+
+@pytest.mark.parametrize("name", ENGINE_NAMES)
+def test_a_byte_order_mark_is_no_part_of_the_text_as_for_opa(name: str, tmp_path: Path, engine_of: EngineOf) -> None:
+    """Some editors write one."""
+    content = "\ufeffpackage t\n\nx := 1\n".encode()
+    (tmp_path / "t.rego").write_bytes(content)
+    assert opa.check(tmp_path / "t.rego") == ""
+    policy = Policy.from_bytes(content)
+    assert policy.hash == hashlib.sha256(content).hexdigest()
+    engine_of(name).load(policy)
+    assert engine_of(name).evaluate({"x": "data.t.x"}, {}) == {"x": Value(1)}
 
 
 def test_a_file_that_is_not_text_is_told_with_its_line() -> None:

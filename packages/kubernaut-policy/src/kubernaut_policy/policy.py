@@ -42,13 +42,15 @@ class Policy:
 
     @classmethod
     def from_bytes(cls, content: bytes, source: str = "policy.rego") -> Policy:
-        """The policy that a file holds. Raises PolicyCompileError if it is not UTF-8."""
+        """The policy that a file holds; a byte order mark is no part of its text. Raises PolicyCompileError if it is not
+        UTF-8.
+        """
         try:
             text = content.decode()
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             raise PolicyCompileError(source, [Problem("the file is not UTF-8; save it as UTF-8", line)]) from None
-        return cls(text, source, hashlib.sha256(content).hexdigest())
+        return cls(text.removeprefix("\ufeff"), source, hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)
