@@ -42,8 +42,9 @@ class Policy:
 
     @classmethod
     def from_bytes(cls, content: bytes, source: str = "policy.rego") -> Policy:
-        """The policy that a file holds; a byte order mark is no part of its text. Raises PolicyCompileError if it is not
-        UTF-8.
+        """The policy that a file holds. Raises PolicyCompileError if it is not UTF-8.
+
+        A byte order mark is no part of the text, as for OPA, and one of the bytes that are hashed.
         """
         try:
             text = content.decode()
