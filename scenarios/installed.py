@@ -1,7 +1,7 @@
 """Operators as users get them: their charts, installed by helm, in pods of a local kubelet.
 
-A `Release` has the hands and eyes that a bare operator process has, so that a site can have either. `InstalledSite` and
-`InstalledSignalProcessingSite` are the sites of the two services that have one.
+A `Release` has the hands and eyes that a bare operator process has, so that a site can have either.
+`InstalledNotificationSite` and `InstalledSignalProcessingSite` are the sites of the two services that have one.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from kubernaut_testing import ControlPlane, eventually
+from kubernaut_testing import eventually
 from kubernaut_testing.deployment import read_samples
 from kubernaut_testing.helm import Helm, HelmError
 from kubernaut_testing.kubelet import LocalKubelet
 from kubernaut_testing.proxy import FaultProxy
-from kubernaut_testing.receivers import WebhookReceiver
 from scenarios import notification, signalprocessing
+from scenarios.faults.site import FaultSite
 from scenarios.notification import NotificationSite
 from scenarios.signalprocessing import SignalProcessingSite
 
@@ -158,82 +159,69 @@ class Release:
         return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
 
 
-class InstalledSite(NotificationSite):
-    """A namespace with a Notification release; its Slack URL in a Secret, its files on a folder of this machine."""
+class _InstalledSite(FaultSite):
+    """What the sites have in common whose operator is a release. `crds`: whether the release brings the CRD."""
 
+    chart: ClassVar[Chart]
     deployment: Release  # type: ignore[assignment]
 
     def __init__(
-        self,
-        kubelet: LocalKubelet,
-        namespace: str,
-        folder: Path,
-        receiver: WebhookReceiver,
-        *,
-        config: Mapping[str, Any] | None = None,
-        crds: bool = True,
+        self, kubelet: LocalKubelet, namespace: str, folder: Path, *, crds: bool = True, **options: Any
     ) -> None:
         self._kubelet = kubelet
         self._crds = crds
-        super().__init__(kubelet.control_plane, namespace, folder, receiver, config=config)
+        self.namespace = namespace  # a site writes its files first
+        super().__init__(kubelet.control_plane, namespace, folder, **options)
+
+    @abstractmethod
+    def values(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The chart's values; `config` are sections of the operator's config file."""
 
     def deploy(  # type: ignore[override]
         self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
     ) -> Release:
         """The release, not yet installed; `name` is only for replicas of bare processes."""
-        self.output.chmod(0o777)
-        secret = {"slack": base64.b64encode((self.credentials / "slack").read_bytes()).decode()}
-        meta = {"namespace": self.namespace, "name": "webhooks"}
-        plane: ControlPlane = self.control_plane
-        plane.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": secret})
-        values = {
-            **(config or {}),
-            "crds": {"install": self._crds},
-            "routing": {"content": self.routing.read_text()},
-            "credentials": [{"name": "slack", "secretName": "webhooks", "secretKey": "slack"}],
-            "fileVolume": {"hostPath": {"path": str(self.output)}},
-            "readinessProbe": QUICK_PROBE,
-        }
-        release = Release(self._kubelet, self.namespace, self.folder, NOTIFICATION, values)
+        values = {**self.values(config or {}), "crds": {"install": self._crds}, "readinessProbe": QUICK_PROBE}
+        release = Release(self._kubelet, self.namespace, self.folder, self.chart, values)
         self.deployments.append(release)  # type: ignore[arg-type]
         return release
 
 
-class InstalledSignalProcessingSite(SignalProcessingSite):
+class InstalledNotificationSite(_InstalledSite, NotificationSite):
+    """A namespace with a Notification release; its Slack URL in a Secret, its files on a folder of this machine."""
+
+    chart = NOTIFICATION
+
+    def values(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Routing is a value, and so in a ConfigMap; the Secret is made here."""
+        self.output.chmod(0o777)
+        secret = {"slack": base64.b64encode((self.credentials / "slack").read_bytes()).decode()}
+        meta = {"namespace": self.namespace, "name": "webhooks"}
+        self._kubelet.control_plane.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": secret})
+        return {
+            **config,
+            "routing": {"content": self.routing.read_text()},
+            "credentials": [{"name": "slack", "secretName": "webhooks", "secretKey": "slack"}],
+            "fileVolume": {"hostPath": {"path": str(self.output)}},
+        }
+
+
+class InstalledSignalProcessingSite(_InstalledSite, SignalProcessingSite):
     """A namespace with a SignalProcessing release; its policy and its mappings are values, and so in ConfigMaps."""
 
-    deployment: Release  # type: ignore[assignment]
+    chart = SIGNALPROCESSING
 
-    def __init__(
-        self,
-        kubelet: LocalKubelet,
-        namespace: str,
-        folder: Path,
-        *,
-        config: Mapping[str, Any] | None = None,
-        crds: bool = True,
-    ) -> None:
-        self._kubelet = kubelet
-        self._crds = crds
-        self._namespace = namespace
-        super().__init__(kubelet.control_plane, namespace, folder, config=config)
-
-    def deploy(  # type: ignore[override]
-        self, name: str, *, config: Mapping[str, Any] | None = None, proxy: FaultProxy | None = None
-    ) -> Release:
-        """The release, not yet installed; `name` is only for replicas of bare processes."""
-        values = {
-            **{key: value for key, value in self.config(config or {}).items() if key != "classifier"},
-            "crds": {"install": self._crds},
+    def values(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The chart says itself where the policy is mounted."""
+        return {
+            **{key: value for key, value in self.config(config).items() if key != "classifier"},
             "policies": {"content": (self.policies / "policy.rego").read_text()},
             "proactiveSignalMappings": {"content": self.mappings.read_text()},
-            "readinessProbe": QUICK_PROBE,
         }
-        return Release(self._kubelet, self.namespace, self.folder, SIGNALPROCESSING, values)
 
     def write_policy(self, text: str) -> None:
         """Put another policy in place, in the ConfigMap once there is one."""
         super().write_policy(text)
         name, api = f"{SIGNALPROCESSING.name}-policy", self._kubelet.control_plane.api
-        if api.find("v1", "ConfigMap", self._namespace, name) is not None:
-            api.patch("v1", "ConfigMap", self._namespace, name, {"data": {"policy.rego": text}})
+        if api.find("v1", "ConfigMap", self.namespace, name) is not None:
+            api.patch("v1", "ConfigMap", self.namespace, name, {"data": {"policy.rego": text}})

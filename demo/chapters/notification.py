@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from scenarios.installed import InstalledSite
+from scenarios.installed import InstalledNotificationSite
 from scenarios.notification import NotificationSite
 
 from demo.cases import MODES, Case
@@ -86,7 +86,9 @@ class Notifications(Chapter[NotificationSite]):
         receiver = self._receivers[mode]
         if self.ground.kubelet is None:
             return NotificationSite(self.ground.cluster, namespace, folder, receiver, config=config)
-        return InstalledSite(self.ground.kubelet, namespace, folder, receiver, config=config, crds=mode == MODES[0])
+        return InstalledNotificationSite(
+            self.ground.kubelet, namespace, folder, receiver=receiver, config=config, crds=mode == MODES[0]
+        )
 
     def play(self, screen: Screen, show: Show) -> None:
         """Show them, then what arrived where, and what the API server said of the one that it rejected."""
