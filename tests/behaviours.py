@@ -2,9 +2,9 @@
 
     python tests/behaviours.py services/notification [--list]
 
-The catalogue is the service's BEHAVIOURS.md: numbered items, and weak points of the live system as items W1, W2, ... A
-test names those that it shows with `@pytest.mark.behaviour(24, "W4")`; pytest itself collects them, so what it does not
-collect does not count. Numbers belong to the service in whose folder the test is; a test of a package names it:
+The catalogue is the service's BEHAVIOURS.md: numbered items, and weak points of the Go controller as items W1, W2, ...
+A test names those that it shows with `@pytest.mark.behaviour(24, "W4")`; pytest itself collects them, so what it does
+not collect does not count. Numbers belong to the service in whose folder the test is; a test of a package names it:
 `behaviour(85, service="notification")`. An item without a test must be argued for in the catalogue's last section. Exit
 code 1 says what is wrong, a line each.
 """
@@ -44,7 +44,7 @@ class Catalogue:
 
     @property
     def weak_points(self) -> list[str]:
-        """The numbers of the live system's weak points."""
+        """The numbers of the Go controller's weak points."""
         return [number for number in self.numbers if number.startswith("W")]
 
 

@@ -27,8 +27,9 @@ class Charted:
     """One service's chart.
 
     `needed` are the values without which it does not install, `everything` switches on what is off by default, `live`
-    is what the live umbrella chart has for it. `config_map` holds the config file, `followed` are the ConfigMaps of the
-    files that are followed (volume -> name, key, mount path), `egress` the ports of the network rules of its own.
+    is what the Go controllers' umbrella chart has for it. `config_map` holds the config file, `followed` are the
+    ConfigMaps of the files that are followed (volume -> name, key, mount path), `egress` the ports of the network rules
+    of its own.
     """
 
     generated: generate.Service
@@ -127,7 +128,7 @@ LIVE: dict[str, Any] = {
     "affinity": {"nodeAffinity": {}},
     "topologySpreadConstraints": [],
 }
-"""What the live umbrella chart has for every controller."""
+"""What the Go controllers' umbrella chart has for every controller."""
 
 _notification, _signalprocessing = generate.SERVICES
 

@@ -1,4 +1,4 @@
-"""Config files: the live system's work unchanged, and every mistake is named with file, key and a way out."""
+"""Config files: the Go controllers' work unchanged, and every mistake is named with file, key and a way out."""
 
 from __future__ import annotations
 

@@ -44,6 +44,6 @@ def receiver() -> Iterator[WebhookReceiver]:
 
 @pytest.fixture
 def datastorage() -> Iterator[DataStorage]:
-    """Data Storage over TLS, as the live chart's config file names it."""
+    """Data Storage over TLS, as the Go controllers' chart names it."""
     with DataStorage(https=True) as running:
         yield running

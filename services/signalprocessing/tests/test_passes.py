@@ -34,7 +34,7 @@ async def test_a_signal_is_completed_with_five_writes_and_no_reads(
     assert accepted["phase"] == "Pending"
     assert accepted["startTime"] == desk.status["startTime"]
     generations = [(v.body.get("status") or {}).get("observedGeneration") for v in ledger.history(ref)]
-    assert generations == [None] * 5 + [1], "only at the end: the live controller skips objects on it"
+    assert generations == [None] * 5 + [1], "only at the end: the Go controller skips objects on it"
 
 
 @pytest.mark.behaviour(88, 101, 102)

@@ -1,4 +1,4 @@
-"""Reading a controller's config file: the live system's files unchanged, every mistake named.
+"""Reading a controller's config file: the Go controllers' files unchanged, every mistake named.
 
 * Unknown keys do not stop a process (a file may be newer than the program), but each gives one warning with file, key
   and the nearest known key; in `--check-config` they are errors.

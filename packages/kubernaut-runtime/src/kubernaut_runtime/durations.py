@@ -1,6 +1,6 @@
 """Go duration strings ("1h30m", "100ms") as seconds, and back.
 
-The configuration files of the live system were written for Go's `time.ParseDuration`, so the same text must mean the
+The configuration files of the Go controllers were written for Go's `time.ParseDuration`, so the same text must mean the
 same time here. Inside the process a duration is a `float` in seconds.
 """
 

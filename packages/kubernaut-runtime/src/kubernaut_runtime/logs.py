@@ -1,9 +1,9 @@
 """Structured logs: one record, one line, whatever is in it.
 
-JSON (zap's production keys, as the live system's collectors know them): `level`, `ts` (ISO-8601, UTC, milliseconds),
-`logger`, `caller`, `msg`, then the extras given with `extra={...}`, then `error` and `stacktrace`. The console format
-holds the same for eyes. Control characters and lone surrogates from outside can neither break a line nor forge one,
-and one field is at most 16 KiB, so a 10 MB message cannot fill a disk.
+JSON (zap's production keys, as collectors know them from the Go controllers): `level`, `ts` (ISO-8601, UTC,
+milliseconds), `logger`, `caller`, `msg`, then the extras given with `extra={...}`, then `error` and `stacktrace`. The
+console format holds the same for eyes. Control characters and lone surrogates from outside can neither break a line nor
+forge one, and one field is at most 16 KiB, so a 10 MB message cannot fill a disk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The sections that every controller's config file shares, key for key as the live system's files have them.
+"""The sections that every controller's config file shares, key for key as the Go controllers' files have them.
 
 A service derives its own model from `ControllerConfig` and adds its sections. Keys are camelCase in the file and
-snake_case in Python. Keys that the live files do not have (`statusUpdateMode`, `statusRefetch`,
+snake_case in Python. Keys that the Go controllers' files do not have (`statusUpdateMode`, `statusRefetch`,
 `resyncPeriod`, the lease times, `maxConcurrentReconciles`) all have defaults, so old files work unchanged.
 """
 
@@ -94,7 +94,7 @@ class ControllerSection(ConfigModel):
     """`always` reads the object before each status write, as the standard literally says; for comparison."""
     resync_period: PositiveDuration = 600.0
     max_concurrent_reconciles: int = Field(default=10, ge=1, le=1000)
-    """Passes at once; the live controllers work on one object at a time, so a slow one delays all others."""
+    """Passes at once; the Go controllers work on one object at a time, so a slow one delays all others."""
 
     @model_validator(mode="after")
     def _lease_times_fit(self) -> ControllerSection:
@@ -147,7 +147,7 @@ class ControllerConfig(ConfigModel):
     audit: AuditSection = AuditSection()
     logging: LoggingSection = LoggingSection()
     tls_profile: str = ""
-    """Old, Intermediate, Modern or empty; another value is only warned of, as in the live system."""
+    """Old, Intermediate, Modern or empty; another value is only warned of, as in the Go controller."""
 
     def advice(self) -> list[str]:
         """Warnings about values that are accepted but do not do what they seem to; `key: text` each."""

@@ -7,8 +7,8 @@
 | `notification.message.acknowledged` | once, on Sent | |
 | `notification.message.escalated` | once, on Failed | reason |
 
-`AuditTrail` builds the events and gives each to the sink once, however often a pass runs. Unlike in the live system the
-texts are redacted, and `error_type` tells a permanent error from a transient one (the schema takes any text there).
+`AuditTrail` builds the events and gives each to the sink once, however often a pass runs. Unlike in the Go controller
+the texts are redacted, and `error_type` tells a permanent error from a transient one (the schema takes any text there).
 
 Attempts are told when they end, before they are recorded; the end of a notification after it is stored, so that no
 event tells of an end that was never reached. A process that is killed loses what it had not sent yet (as a rule the

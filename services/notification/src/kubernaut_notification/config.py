@@ -1,7 +1,7 @@
 """The Notification controller's config file: the shared sections and `delivery`.
 
-The live system's file works unchanged. What it accepts and then does not do is told as a warning: the console cannot be
-switched off, because it is what routing falls back to; the file channel's timeout has no effect.
+The Go controller's file works unchanged. What it accepts and then does not do is told as a warning: the console cannot
+be switched off, because it is what routing falls back to; the file channel's timeout has no effect.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The controller's metrics, under the live system's names, with values that mean something.
+"""The controller's metrics, under the Go controller's names, with values that mean something.
 
 Upstream sets its phase gauge to 1 and never lowers it, never observes durations or retries, never sets a health score,
 swaps two values in the breaker gauge's help, and starts with a made-up success. Here every sample is something that

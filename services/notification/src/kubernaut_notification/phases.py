@@ -4,7 +4,7 @@
                         |            ^
                         +-> Retrying-+   (Retrying -> Retrying counts as staying)
 
-The table is the wire contract: the live controller refuses the same edges. Pending -> Failed is legal and unused.
+The table is the wire contract: the Go controller refuses the same edges. Pending -> Failed is legal and unused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How urgent a notification is: the order of the work queue, and of the line before a busy receiver.
 
-`spec.priority` decides; the live controller reads it for its texts only. A notification that has ended has nothing to
+`spec.priority` decides; the Go controller reads it for its texts only. A notification that has ended has nothing to
 do, so it is the least urgent whatever it says: after a restart thousands of them are listed.
 """
 

@@ -191,7 +191,7 @@ def test_a_receiver_that_is_down_for_a_while_gets_the_message_once(
 def test_an_untrusted_certificate_is_permanent_and_a_200_with_an_error_text_is_a_success(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
-    """Fault 31: as the live system, which takes the code alone for Slack's word."""
+    """Fault 31: as the Go controller, which takes the code alone for Slack's word."""
     site.receiver.default = Answer(200, "invalid_payload")
     site.create("worded", "slack")
     eventually(lambda: site.phase("worded") == "Sent")

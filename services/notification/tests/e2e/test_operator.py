@@ -50,7 +50,7 @@ def assert_delivered_once(site: NotificationSite, ledger: RequestLedger, names: 
 # The start ---------------------------------------------------------------------------------------------------
 
 LIVE_CONFIG = (Path(__file__).parents[1] / "live-config.yaml").read_text()
-"""The live chart's file, as it is mounted."""
+"""The file of the Go controllers' chart, as it is mounted."""
 
 
 def test_the_live_chart_s_config_file_runs_unchanged_but_for_places_on_this_machine(

@@ -1,9 +1,9 @@
 """What holds for every channel that leaves the cluster, as one table.
 
 Each row of `CHANNELS` is a receiver's entry; its secrets are fixed texts that nothing may show. The tests go by what
-the live system gets wrong: weak point 10 (rotation needs a restart), 14 (Retry-After is ignored), 15 (only subject and
-body are redacted), 22 (a URL, the credential itself, in the error text) and 23 (answers copied without bounds, and an
-answer that says "permanent failure" makes an error permanent).
+the Go controller gets wrong: weak point 10 (rotation needs a restart), 14 (Retry-After is ignored), 15 (only subject
+and body are redacted), 22 (a URL, the credential itself, in the error text) and 23 (answers copied without bounds, and
+an answer that says "permanent failure" makes an error permanent).
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ async def test_an_attempt_has_a_duration(site: Site, make_nr: MakeNR, row: Row) 
 @each_kind
 @pytest.mark.behaviour(74, 75, 76)
 async def test_every_channel_gets_the_redacted_copy_only(site: Site, make_nr: MakeNR, row: Row) -> None:
-    """Weak point 15: the live system redacts subject and body, and sends everything else as it is."""
+    """Weak point 15: the Go controller redacts subject and body, and sends everything else as it is."""
     site.install(row)
     nr = make_nr(
         type="Completion",

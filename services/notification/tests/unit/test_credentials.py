@@ -35,7 +35,7 @@ def test_a_name_cannot_lead_out_of_the_folder(store: CredentialStore, name: str)
 
 @pytest.mark.behaviour(73)
 def test_a_rotated_credential_is_seen_at_the_next_use(store: CredentialStore) -> None:
-    """The live system needs a restart for that."""
+    """The Go controller needs a restart for that."""
     assert store.get("slack") == "https://hooks/x"
     (store.folder / "slack").write_text("https://hooks/rotated")
     assert store.get("slack") == "https://hooks/rotated"

@@ -31,7 +31,7 @@ def test_a_workflow_id_becomes_its_name_where_both_are_known(
 
 @pytest.mark.behaviour(76)
 def test_subject_body_context_extensions_and_links_are_redacted(make_nr: MakeNR) -> None:
-    """Beyond subject and body, what the live system sends as it is."""
+    """Beyond subject and body, what the Go controller sends as it is."""
     nr = make_nr(
         subject="password: s1",
         body="token: s2",

@@ -1,4 +1,4 @@
-"""Texts are cut until their JSON fits; weak points 14 and 15 of the live system: byte cuts and limits."""
+"""Texts are cut until their JSON fits; weak points 14 and 15 of the Go controller: byte cuts and limits."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_two_receivers_with_slack_have_keys_of_their_own(make_nr: Callable[..., 
 
 @pytest.mark.behaviour(69)
 def test_overlapping_receivers_give_a_channel_once(make_nr: Callable[..., NotificationRequest]) -> None:
-    """Weak point 6: the live system counts it twice, and a full success is partial."""
+    """Weak point 6: the Go controller counts it twice, and a full success is partial."""
     receivers = """receivers:
 - {name: A, slackConfigs: [{credentialRef: c}], consoleConfigs: [{}]}
 - {name: B, consoleConfigs: [{}], logConfigs: [{}]}"""

@@ -9,7 +9,7 @@
 | `signalprocessing.signal.processed` | Completed or Failed | all results; the error |
 | `signalprocessing.error.occurred` | an attempt failed, or the processing | the error, phase where it happened |
 
-A signal that is completed has nine: five transitions and one of each but the last. Unlike in the live system a failed
+A signal that is completed has nine: five transitions and one of each but the last. Unlike in the Go controller a failed
 signal has its transition, its error and its `signal.processed` too, whatever made it fail.
 
 Events are told when the write that they tell of is stored. Data Storage's schema knows fewer words than the status

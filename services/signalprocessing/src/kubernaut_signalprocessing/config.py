@@ -1,10 +1,10 @@
 """The SignalProcessing controller's config file: the shared sections, `enrichment`, `classifier` and `fleet`.
 
-The live system's file works unchanged, and what it refuses is refused here. Three of its keys are checked and then not
-used:
+The Go controller's file works unchanged, and what it refuses is refused here. Three of its keys are checked and then
+not used:
 
 * `enrichment.cacheTtl`: namespaces are watched, so that no label is older than an event takes to arrive;
-* `classifier.hotReloadInterval`: the policy is followed as a file, not read at intervals, as in the live system;
+* `classifier.hotReloadInterval`: the policy is followed as a file, not read at intervals, as in the Go controller;
 * `fleet.*`: remote clusters are not read; a `fleet.endpoint` is warned of, and told by `/readyz`.
 """
 
@@ -88,7 +88,7 @@ class OAuth2Section(ConfigModel):
 
 
 class FleetSection(ConfigModel):
-    """`fleet`: the gateway to remote clusters. Checked as the live system does, and not used."""
+    """`fleet`: the gateway to remote clusters. Checked as the Go controller does, and not used."""
 
     endpoint: str = ""
     oauth2: OAuth2Section = OAuth2Section()

@@ -12,8 +12,8 @@ Four kinds of failure, told apart here and nowhere else:
 A success in between clears error and count and leaves the time of the last failure. Messages are one line and bounded:
 they quote other programs.
 
-The live system writes the count and is woken by its own write, so it never waits. `retry_not_before` is the wait as the
-status tells it: it holds over a restart too.
+The Go controller writes the count and is woken by its own write, so it never waits. `retry_not_before` is the wait as
+the status tells it: it holds over a restart too.
 """
 
 from __future__ import annotations

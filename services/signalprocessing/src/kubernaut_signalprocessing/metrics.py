@@ -1,4 +1,4 @@
-"""The controller's metrics, under the live system's names.
+"""The controller's metrics, under the Go controller's names.
 
 | name | type | labels |
 |---|---|---|
@@ -11,9 +11,9 @@
 | `signalprocessing_reconciler_active` and others | | see `kubernaut_runtime.lifecycle` |
 
 `phase` is in lower case. `result` is `attempt`, `success` or `failure`; `completed` stands for the processing as a
-whole and has no attempts. Unlike in the live system an end by deadline is counted too: as failure of the phase that it
-happened in, and of the whole. `contexts`, `policy_errors` and `failures` tell why signals end Failed or know little of
-their target, which no figure of the live system does.
+whole and has no attempts. Unlike in the Go controller an end by deadline is counted too: as failure of the phase that
+it happened in, and of the whole. `contexts`, `policy_errors` and `failures` tell why signals end Failed or know little
+of their target, which no figure of the Go controller does.
 """
 
 from __future__ import annotations

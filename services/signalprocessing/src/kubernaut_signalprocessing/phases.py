@@ -6,7 +6,7 @@
 
 Failed has three causes: the policy failed (out of Classifying), the deadline has passed (out of any phase), or the
 parent ended and its controller wrote Failed. An object that is enriched in vain stays in Enriching and is tried again.
-The live system's table lacks Pending -> Failed, although its deadline takes that way.
+The Go controller's table lacks Pending -> Failed, although its deadline takes that way.
 """
 
 from __future__ import annotations

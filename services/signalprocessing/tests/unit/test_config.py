@@ -88,7 +88,7 @@ def test_a_value_that_the_live_system_refuses_is_refused_by_name(text: str, key:
 
 
 def test_a_policy_file_without_a_name_is_refused() -> None:
-    """The live system takes it, and ends when it reads the folder as a file."""
+    """The Go controller takes it, and ends when it reads the folder as a file."""
     with pytest.raises(ConfigError, match=r"config\.yaml: classifier\.regoConfigMapKey: must not be empty"):
         load('classifier: {regoConfigMapKey: ""}')
 

@@ -26,7 +26,7 @@ IDLE = {
     "cache_ttl": "enrichment.cacheTtl",
     "hot_reload_interval": "classifier.hotReloadInterval",
 }
-"""Settings of the live system's file that are taken and do nothing: name -> key."""
+"""Settings of the Go controller's file that are taken and do nothing: name -> key."""
 
 IDLE_SECTION = {"scopes", "tls_ca_file", "mcp_gateway_type"}
 """Settings of `fleet` that nothing but the check of the section looks at."""

@@ -8,7 +8,7 @@
 * A batch goes out when `batchSize` events wait, or the oldest has waited `flushInterval`. It holds at most 500 events
   and 5 MiB, whatever is configured: Data Storage refuses more.
 * A batch that was not taken stays at the head and is sent again after 1 s, 2 s, 4 s ... 30 s (up to a tenth longer, and
-  at least what Retry-After asks for) as long as the process runs. The live controllers drop it after `maxRetries`
+  at least what Retry-After asks for) as long as the process runs. The Go controllers drop it after `maxRetries`
   attempts; here that many failures in a row make an outage, which is told as an error, and the buffer's size is what
   bounds it. There is one layer of retries: this one.
 * A refused batch (400, 413, 422) holds a bad event. It is sent in halves, so that only what Data Storage refuses alone

@@ -8,7 +8,7 @@
 | set | set | to Data Storage; what it does not get goes to the file |
 
 With `datastorage` readiness waits for it (gate `datastorage`), and at the end of the process what waits is sent for at
-most `FLUSH_SECONDS`. A process that lost events ends with exit code 1, as the live controllers do.
+most `FLUSH_SECONDS`. A process that lost events ends with exit code 1, as the Go controllers do.
 """
 
 from __future__ import annotations

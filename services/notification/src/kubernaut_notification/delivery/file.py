@@ -53,8 +53,8 @@ FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {"json": _to_json, "yaml":
 class FileChannel:
     """Writes `notification-{name}-{YYYYMMDD-HHMMSS.ffffff}.{format}` into `output_dir`.
 
-    The time in the name is local (`timezone` None) as in the live system. Disk errors are retryable, an unknown format
-    and content that cannot be written as text are permanent.
+    The time in the name is local (`timezone` None) as in the Go controller. Disk errors are retryable, an unknown
+    format and content that cannot be written as text are permanent.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """What channels get: the notification enriched, then redacted (BR-NOT-054, BR-NOT-058).
 
-`prepare` works on a copy; the stored object never changes. It goes further than the live controller, which redacts
+`prepare` works on a copy; the stored object never changes. It goes further than the Go controller, which redacts
 subject and body alone: context, extensions, link labels and annotations reach receivers too, so they are redacted
 with the same rules. The `last-applied-configuration` annotation holds the whole unredacted spec and is dropped.
 """

@@ -2,7 +2,7 @@
 
 Code is taken out first and put back last, so that nothing inside it changes. What Slack would take for a mention is no
 link: `[x](!channel)` stays as it is, since a text from an alert must not call everybody. Bold text inside a heading
-ends up with two stars on each side; the live controller does the same.
+ends up with two stars on each side; the Go controller does the same.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 The body of the notification is not sent; what a responder needs stands in `custom_details`.
 
-Severity follows the priority, unless the receiver's entry names one of PagerDuty's four. The live controller parses
+Severity follows the priority, unless the receiver's entry names one of PagerDuty's four. The Go controller parses
 that key and ignores it. It is honoured here because who writes it can only mean it: a receiver whose alerts must not
 page, or always must. Whatever else stands there is warned of when the file is loaded, and the priority decides.
 

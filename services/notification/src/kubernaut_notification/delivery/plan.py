@@ -290,7 +290,7 @@ def _judge(plan: Plan, phase: str, backoff: float) -> tuple[str, str, str]:
         return FAILED, REASON_ALL_FAILED if all_permanent else REASON_EXHAUSTED, MESSAGE_FAILED
     failing = any(state.used and not state.succeeded for state in plan.channels)
     if successes and failing:
-        # The count includes this pass; the live controller shows the one before it, so its first reads 0.
+        # The count includes this pass; the Go controller shows the one before it, so its first reads 0.
         text = (
             f"Delivered to {successes}/{total} channel(s), retrying failed channels with backoff {go_duration(backoff)}"
         )

@@ -2,8 +2,8 @@
 
 The recorded text is all that later passes know of an error, so permanence must be readable from it without doubt: a
 permanent error's text starts with `permanent failure: `, and no other error's text does, whatever a receiver answered.
-The live system searches the text for the phrase instead; so that a rollback to it stops no retry, no other error's text
-contains it at all.
+The Go controller searches the text for the phrase instead; so that a rollback to it stops no retry, no other error's
+text contains it at all.
 Texts are one line, bounded, and cut on a code point.
 
 Counters are never incremented; they are computed from the recorded attempts, each time anew.

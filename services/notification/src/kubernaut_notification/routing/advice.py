@@ -1,6 +1,6 @@
 """Warnings about a routing file that is in force: what it says and what does not happen, or happens at a risk.
 
-The live system parses these keys and ignores them, so files hold them, and a file must not be refused for them. One
+The Go controller parses these keys and ignores them, so files hold them, and a file must not be refused for them. One
 line each, with receiver and key and without any value, since some of these values are secrets; told whenever a file is
 put in force.
 """

@@ -1,9 +1,9 @@
 """The routing file: models, loading, validation.
 
-Lenient where the live system is: unknown keys are ignored (`unknown_keys_of` names them: with a misspelt `slackConfigs`
-everything goes to the console), and what has no effect is accepted (`advice` warns of it).
+Lenient where the Go controller is: unknown keys are ignored (`unknown_keys_of` names them: with a misspelt
+`slackConfigs` everything goes to the console), and what has no effect is accepted (`advice` warns of it).
 Strict where a mistake would lose notifications: everything that is wrong is reported at once, each problem with file
-and key. Keys that the live system does not know (`urlRef`, `credentialRef` and `authUsername` of webhook and email
+and key. Keys that the Go controller does not know (`urlRef`, `credentialRef` and `authUsername` of webhook and email
 entries) are checked strictly.
 
 YAML is read the way Go reads it into typed fields: `yes`, `on` and `007` in a matcher are the texts that stand there.

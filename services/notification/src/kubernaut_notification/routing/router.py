@@ -1,6 +1,6 @@
 """From a notification to channel keys, through the tree of the routing file.
 
-The walk, which is the live system's and differs from Alertmanager's in three places (patterns are unanchored, a child
+The walk, which is the Go controller's and differs from Alertmanager's in three places (patterns are unanchored, a child
 without a receiver does not inherit its parent's, a receiver without channels gets the console):
 
 * the root's own matchers are not asked; its children are, in order, depth first;

@@ -1,7 +1,7 @@
 """Labels as the rest of the processing takes them: the source of business facts, and the custom labels.
 
 Where a fact is looked for in labels, the namespace's win key by key, and the target's fill in what is missing there. In
-the live system a namespace with any label at all (every real one has) hides all labels of the target.
+the Go controller a namespace with any label at all (every real one has) hides all labels of the target.
 
 Custom labels are what the policy's rule gives, within limits. Which labels a limit keeps is decided by their order, and
 a text is cut between code points, so that the same policy gives the same labels every time. If the rule gives none, a
