@@ -82,7 +82,10 @@ def test_a_right_operator_survives_a_kill_on_both_sides_of_every_write(
     receiver: WebhookReceiver,
     ledger: RequestLedger,
 ) -> None:
+    checked = []
+
     def check(name: str) -> None:
+        checked.append(name)
         seen = effects(receiver, name)
         unknown = ["1"] if name == CrashPoint(3, "before").name else []
         obj = f"widgets/{widgets.namespace}/{name}"
@@ -101,6 +104,9 @@ def test_a_right_operator_survives_a_kill_on_both_sides_of_every_write(
     ]
     # Killed between the effect and its record, it is made again: under the same identity.
     assert effects(receiver, CrashPoint(3, "before").name) == ["1", "1"]
+    # The undisturbed one, those that were killed, and the two that no kill reached.
+    points = [CrashPoint(index, side).name for index in (1, 2, 3, 4, 5) for side in ("before", "after")]
+    assert checked == [REFERENCE, *points]
 
 
 def children(widgets: Widgets, name: str) -> list[str]:
