@@ -1,6 +1,7 @@
 """Fixtures: a made-up kind on the real API server, and a watch engine with all that it feeds."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,12 +11,13 @@ from prometheus_client import CollectorRegistry
 from kubernaut_runtime.backoff import Backoff
 from kubernaut_runtime.connection import Connection
 from kubernaut_runtime.engine import WatchEngine, WatchTimes
-from kubernaut_runtime.queue import Priority
+from kubernaut_runtime.queue import HIGH, Priority
 from kubernaut_runtime.store import Store
 from kubernaut_runtime.sweep import Sweep
 from kubernaut_status import ApiCalls, ObjectKey, Resource
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.proxy import FaultProxy
+from kubernaut_testing.waiting import eventually_async
 
 GADGETS = Resource("example.org", "v1", "gadgets", "Gadget")
 
@@ -127,6 +129,15 @@ class Watching:
             if self.task.done():
                 self.task.result()
             assert waiting.done(), "the stores should be synced within 30 s"
+
+    async def assert_watched(self, shelf: Shelf, name: str) -> None:
+        """Wait until the watch tells of a change; one that came before it was open is told by a list."""
+
+        def heard() -> bool:
+            shelf.change(name, {"metadata": {"labels": {"change": uuid.uuid4().hex}}})
+            return (name, HIGH) in self.woken
+
+        await eventually_async(heard, interval=0.2)
 
     async def stop(self) -> None:
         if self.task is not None:

@@ -253,8 +253,7 @@ async def test_a_kind_that_is_installed_later_is_watched_then(watching, shelf, i
     latecomers = shelf_of(late)
     latecomers.create("one")
     await eventually_async(lambda: latecomers.key("one") in sample.stores[1])
-    latecomers.change("one", {"spec": {"size": 9}})
-    await eventually_async(lambda: ("one", HIGH) in sample.woken, timeout=20)
+    await sample.assert_watched(latecomers, "one")
 
 
 async def test_each_watch_tells_how_long_it_has_been_silent(watching, shelf, gadgets):

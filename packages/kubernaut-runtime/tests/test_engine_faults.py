@@ -1,6 +1,7 @@
 """The watch engine behind a network and an API server that misbehave (a real one, through the fault proxy)."""
 
 import asyncio
+import json
 import threading
 import weakref
 from dataclasses import replace
@@ -28,7 +29,7 @@ from kubernaut_testing.proxy import (
     Status,
     Swallow,
 )
-from kubernaut_testing.proxy.actions import Before
+from kubernaut_testing.proxy.actions import Before, Reply
 from kubernaut_testing.waiting import eventually_async
 
 GADGETS = {"resource": "gadgets"}
@@ -61,8 +62,7 @@ async def test_what_vanishes_while_a_watch_breaks_is_found(
     assert ("gone", LOW) in sample.woken
     shelf.create("late")
     await eventually_async(lambda: ("late", HIGH) in sample.woken or ("late", LOW) in sample.woken)
-    shelf.change("kept", {"spec": {"size": 2}})
-    await eventually_async(lambda: ("kept", HIGH) in sample.woken)
+    await sample.assert_watched(shelf, "kept")
     assert sample.engine.restarts == restarts
 
 
@@ -236,9 +236,27 @@ async def test_a_crd_that_is_deleted_and_installed_again_is_watched_again(watchi
     await eventually_async(lambda: sample.engine.restarts >= 1, timeout=20)
     await asyncio.to_thread(install, fleeting)
     shelf.create("new")
-    await eventually_async(lambda: shown(sample) == ["new"], timeout=20)
-    shelf.change("new", {"spec": {"size": 2}})
-    await eventually_async(lambda: ("new", HIGH) in sample.woken, timeout=20)
+    await eventually_async(lambda: shown(sample) == ["new"])
+    await sample.assert_watched(shelf, "new")
+
+
+async def test_a_kind_that_kopf_does_not_see_is_watched_though_the_sweep_saw_it_while_kopf_was_still_looking(
+    watching, shelf, fault_proxy, through_faults
+):
+    """A CRD has just been installed: its objects can be listed, and the list of kinds has it a moment later."""
+
+    async def not_yet(request, proceed, active):
+        await asyncio.sleep(1.5)
+        kinds = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "example.org/v1", "resources": []}
+        return Reply(200, {"Content-Type": "application/json"}, json.dumps(kinds).encode())
+
+    shelf.create("g")
+    without = fault_proxy.add(Rule(not_yet, when=lambda request: request.path == "/apis/example.org/v1", first=1))
+    sample = watching(via=through_faults, times={"first_sweep": 1.0})
+    await sample.start()
+    assert without.hits == 1
+    await eventually_async(lambda: sample.engine.restarts == 1)
+    await sample.assert_watched(shelf, "g")
 
 
 async def test_an_api_server_that_is_restarted_costs_no_event_and_no_process(watching, shelf_on):
@@ -249,8 +267,7 @@ async def test_an_api_server_that_is_restarted_costs_no_event_and_no_process(wat
         await sample.start()
         await asyncio.to_thread(plane.restart_apiserver, graceful=False, down=1.0)
         shelf.create("after")
-        await eventually_async(lambda: shown(sample) == ["after", "before"], timeout=20)
-        shelf.change("before", {"spec": {"size": 2}})
-        await eventually_async(lambda: ("before", HIGH) in sample.woken, timeout=20)
+        await eventually_async(lambda: shown(sample) == ["after", "before"])
+        await sample.assert_watched(shelf, "before")
         assert sample.engine.healthy()
         await sample.stop()

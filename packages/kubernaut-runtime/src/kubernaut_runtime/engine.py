@@ -299,9 +299,14 @@ class WatchEngine:
 
     def _on_swept(self, store: Store) -> None:
         run = self._runs.get(store)
-        if run is not None and run.quiet() > self._times.first_sweep / 2 and not run.listed:
+        if run is None or run.listed:
+            return
+        if run.quiet() > self._times.first_sweep / 2:
             logger.info("restarting: %s is served now, but was not when the watches began", store.resource.plural)
             run.stop()
+        else:
+            # It may be about to list, or have just found nothing: only a later sweep can tell.
+            self._sweep.request(store.resource, within=self._times.first_sweep)
 
     def _cross(self, call: Callable[..., None], *args: Any) -> None:
         main = self._main
