@@ -49,7 +49,7 @@ def unused(folder: Path) -> set[str]:
                     used.add(node.attr)
                 case ast.keyword():
                     used.add(node.arg)
-    return {name for name in defined - used if not name.startswith("__")}
+    return {name for name in defined - used if not name.startswith("__") and name != "_"}
 
 
 @pytest.mark.behaviour("W23")
