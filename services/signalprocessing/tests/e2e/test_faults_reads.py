@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scenarios.faults import FULL
 from scenarios.faults.verdicts import all_ended, assert_cost, assert_done_once
-from scenarios.signalprocessing import CONTRACT, SIGNAL, SignalProcessingSite
+from scenarios.signalprocessing import CONTRACT, PLURAL, SIGNAL, SignalProcessingSite
 from scenarios.workloads import POD, create_object
 
 from kubernaut_testing.invariants import assert_invariants, assert_quiet, assert_survived
@@ -40,6 +40,7 @@ def failures(site: SignalProcessingSite, name: str) -> int:
     return int((site.status(name).get("failureInfo") or {}).get("consecutiveFailures", 0))
 
 
+@pytest.mark.behaviour(37, 38, 103)
 @pytest.mark.parametrize("to_the_end", [False, pytest.param(True, marks=FULL, id="to-the-end-full")])
 def test_reads_that_fail_hold_up_their_own_signals_only_and_are_made_again(
     to_the_end: bool, make_site: MakeSite, fault_proxy: FaultProxy, ledger: RequestLedger
@@ -67,6 +68,7 @@ def test_reads_that_fail_hold_up_their_own_signals_only_and_are_made_again(
         (event,) = eventually(lambda name=name: site.events(name, "EnrichmentFailed"))
         assert event["count"] == 1
         assert_invariants(ledger, site.ref(name), CONTRACT)
+    assert site.deployment.metric("controller_runtime_reconcile_errors_total", controller=PLURAL) == 0
     assert_quiet(site.objects, seconds=1)
     assert_survived(site.deployment.process)
     if to_the_end:
