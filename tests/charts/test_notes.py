@@ -24,7 +24,9 @@ def notes(service: Charted, control_plane: ControlPlane) -> Notes:
     def notes(**values: Any) -> dict[str, str]:
         whole = merged(service.needed, values)
         text = helm.run("install", "n", str(service.chart), "--dry-run=client", values=whole)
-        return dict(re.findall(r"^  ([a-zA-Z]+) {2,}(.+)$", text.partition("NOTES:")[2], re.MULTILINE))
+        return dict(
+            re.findall(r"^  ([a-zA-Z]+|) {2,}(.+)$", text.partition("NOTES:")[2].partition("\nCheck")[0], re.MULTILINE)
+        )
 
     return notes
 
@@ -77,6 +79,18 @@ def test_the_notes_tell_that_the_network_policy_keeps_prometheus_out(notes: Note
     assert "set networkPolicy.monitoring.namespace" in notes(metrics=monitor)["metrics"]
     for policy in ({"monitoring": {"namespace": "m"}}, {"enabled": False}, {"extraIngress": [{}]}):
         assert "metrics" not in notes(metrics=monitor, networkPolicy=policy)
+
+
+def test_the_notes_tell_the_image_and_where_it_must_be(notes: Notes, service: Charted) -> None:
+    image = f"{service.program}:0.1.0"
+    alone = notes()
+    assert (alone["image"], alone[""]) == (
+        image,
+        "must be on the nodes, for none is published: else push yours and set image.registry",
+    )
+    pushed = notes(**{"global": {"image": {"registry": "registry.example.com/team/"}}})
+    assert pushed["image"] == f"registry.example.com/team/{image}"
+    assert "" not in pushed
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,16 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The image: registry (own, else global), repository, then digest or tag; the tag's default is the appVersion. */}}
+{{/* The registry of the image: own, else global; empty if neither is set. */}}
+{{- define "kubernaut.imageRegistry" -}}
+{{- .Values.image.registry | default ((.Values.global | default dict).image | default dict).registry | default "" | trimSuffix "/" -}}
+{{- end -}}
+
+{{/* The image: registry, repository, then digest or tag; the tag's default is the appVersion. */}}
 {{- define "kubernaut.image" -}}
 {{- $image := .Values.image -}}
 {{- $global := (.Values.global | default dict).image | default dict -}}
-{{- with $image.registry | default $global.registry }}{{ . | trimSuffix "/" }}/{{ end -}}
+{{- with include "kubernaut.imageRegistry" . }}{{ . }}/{{ end -}}
 {{- $image.repository -}}
 {{- if $image.digest -}}
 @{{ $image.digest }}

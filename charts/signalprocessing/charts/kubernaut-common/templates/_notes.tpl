@@ -9,6 +9,10 @@ NOTES.txt goes on with a first object to try.
 {{ include "kubernaut.fullname" . }} {{ .Chart.AppVersion }} works on the {{ $component.notes.worksOn }} of namespace {{ .Release.Namespace }}.
 
 {{ include "kubernaut.note" (list "pods" (printf "%v, %s" .Values.replicas $pods)) }}
+{{ include "kubernaut.note" (list "image" (include "kubernaut.image" .)) }}
+{{- if not (include "kubernaut.imageRegistry" .) }}
+{{ include "kubernaut.note" (list "" "must be on the nodes, for none is published: else push yours and set image.registry") }}
+{{- end }}
 {{- range $component.notes.lines }}
 {{ include "kubernaut.note" (list .word .text) }}
 {{- end }}
