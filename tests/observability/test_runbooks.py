@@ -72,6 +72,8 @@ def test_fields_that_a_runbook_s_commands_ask_for_are_in_the_crd(service: Servic
         path for command in re.findall(rf"get {short} [^|`]*?jsonpath='([^']+)'", text) for path in fields(command)
     ]
     assert asked
+    columns = re.findall(rf"get {short} [^|`]*?custom-columns='([^']+)'", text)
+    asked += [column.partition(":")[2] for found in columns for column in found.split(",")]
     assert [path for path in asked if not path.startswith(".metadata.") and not known(schema, path)] == []
     assert f"KIND={short}" in (docs / "runbook.md").read_text()
 
