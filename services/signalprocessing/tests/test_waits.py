@@ -222,6 +222,18 @@ async def test_custom_labels_are_waited_for_and_then_done_without(desk: SignalPr
     assert desk.status["failureInfo"].keys() == {"lastFailureTime"}
 
 
+async def test_a_busy_server_uses_up_no_attempt_of_the_custom_labels(desk: SignalProcessingDesk) -> None:
+    desk.cluster.context.namespace.labels["kubernaut.ai/team"] = "payments"
+    desk.cluster.errors, desk.policy.label_errors = [BUSY] * 3, [LATE]
+    desk.create()
+    for number, wait in enumerate((30, 60, 120, 240), start=1):
+        await desk.attempts(number)
+        assert (desk.status["phase"], desk.queue.due_in(desk.key)) == ("Enriching", wait)
+        await desk.clock.advance(wait)
+    await desk.phase("Completed")
+    assert desk.status["kubernetesContext"]["customLabels"] == {"tier": ["gold"]}
+
+
 async def test_a_policy_that_never_answers_for_custom_labels_leaves_the_well_known_ones(
     desk: SignalProcessingDesk,
 ) -> None:

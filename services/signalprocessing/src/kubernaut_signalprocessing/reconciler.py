@@ -123,30 +123,21 @@ class SignalProcessingReconciler:
         try:
             context.custom_labels = await self._classifier.custom_labels(signal, context)
         except PolicyBusyError as error:
-            failures = failures_of(sp.status) + 1
-            if failures < self._config.classifier.max_attempts:
-                return await self._commits.retry(sp, str(error), failures, POLICY_FAILED)
+            text, failures = bounded(str(error)), failures_of(sp.status) + 1
+            if not _lasts(sp, text, failures, self._config.classifier.max_attempts):
+                return await self._commits.retry(sp, text, failures, POLICY_FAILED)
             context.custom_labels = custom_labels(context, None)
         tell = partial(self._report.enriched, before=sp.status.phase, seconds=self._since(began))
         return await self._commits.commit(sp, self._status.enriched(sp, context), tell)
 
     async def _not_enriched(self, sp: SignalProcessing, error: EnrichmentError) -> Result:
-        text, failures = bounded(str(error)), failures_of(sp.status) + 1
-        if error.permanent or (not isinstance(error, TransientReadError) and self._lasts(sp, text, failures)):
+        text, failures, at_most = bounded(str(error)), failures_of(sp.status) + 1, self._config.enrichment.max_attempts
+        if error.permanent or (not isinstance(error, TransientReadError) and _lasts(sp, text, failures, at_most)):
             found = conditions.ended(ENRICHING, text)
             return await self._commits.fail(sp, text, found, ENRICHMENT_FAILED, error.reason, failures=failures)
         asked = error.retry_after if isinstance(error, TransientReadError) else None
         found = conditions.enrichment_failed(text)
         return await self._commits.retry(sp, text, failures, ENRICHMENT_FAILED, found, at_least=asked or 0.0)
-
-    def _lasts(self, sp: SignalProcessing, text: str, failures: int) -> bool:
-        """Whether what failed now, for the `failures`-th time in a row, is to be given up.
-
-        A busy API server counts into the row too, so the failure before must have been the same one.
-        """
-        before = sp.status.failure_info
-        same = failures == 1 or (before is not None and before.error == text)
-        return same and failures >= self._config.enrichment.max_attempts
 
     async def _classify(self, sp: SignalProcessing) -> Result:
         self._report.working(sp)
@@ -177,3 +168,13 @@ class SignalProcessingReconciler:
 
     def _since(self, began: float) -> float:
         return self._clock.monotonic() - began
+
+
+def _lasts(sp: SignalProcessing, text: str, failures: int, at_most: int) -> bool:
+    """Whether what failed in Enriching now, for the `failures`-th time in a row, is to be given up.
+
+    A busy API server counts into the row too, so the failure before must have been the same one.
+    """
+    before = sp.status.failure_info
+    same = failures == 1 or (before is not None and before.error == text)
+    return same and failures >= at_most
