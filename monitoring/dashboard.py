@@ -1,10 +1,10 @@
 """Makes a service's Grafana dashboard from rows of panels that say only what is theirs.
 
-A panel has a `title`, `queries` (legend -> PromQL) and, if it needs them:
+A panel has a `title`, `queries` (legend -> PromQL), `about` and, if it needs them:
 
 | key | default | |
 |---|---|---|
-| `about` | | the text behind its i |
+| `about` | needed | the text behind its i |
 | `kind` | `lines` | `lines`, `stack`, `stat` (the last value), `states` (a timeline of named values), `heatmap` |
 | `unit`, `decimals`, `max` | `short` | as in Grafana |
 | `alert` | | a red line at this value |
@@ -50,7 +50,7 @@ def dashboard(service: Service) -> str:
         "how it waits, how the process is. Made by `make charts`.",
         "schemaVersion": 39,
         "version": 1,
-        "editable": True,
+        "editable": False,
         "graphTooltip": 1,
         "refresh": "30s",
         "timezone": "browser",
@@ -90,6 +90,7 @@ def _variables(metric: str) -> Iterator[Json]:
             "sort": 1,
             "multi": True,
             "includeAll": True,
+            "allValue": ".+",
             "current": {"text": ["All"], "value": ["$__all"]},
             "hide": 0,
         }
@@ -125,7 +126,7 @@ def _panel(panel: Json, number: int, grid: dict[str, int]) -> Json:
         "id": number,
         "type": made["type"],
         "title": panel["title"],
-        "description": panel.get("about", ""),
+        "description": panel["about"],
         "datasource": _SOURCE,
         "gridPos": grid,
         "fieldConfig": {"defaults": made["defaults"], "overrides": []},
@@ -192,6 +193,7 @@ def _heatmap(panel: Json) -> Json:
         "color": {"mode": "scheme", "scheme": "Oranges"},
         "yAxis": {"unit": panel.get("unit", "s")},
         "cellGap": 1,
+        "legend": {"show": True},
     }
     return {"type": "heatmap", "defaults": {"unit": "short"}, "options": options, "target": {"format": "heatmap"}}
 

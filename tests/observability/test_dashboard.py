@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 from monitoring.services import Service
@@ -36,6 +37,33 @@ def test_it_is_found_by_its_uid_and_chooses_its_data_source_by_a_variable(
     for panel in shown(dashboard):
         assert panel["datasource"] == source, panel["title"]
         assert [target["datasource"] for target in panel["targets"]] == [source] * len(panel["targets"])
+
+
+def test_all_means_whatever_is_there_and_edits_are_not_invited(dashboard: Dashboard) -> None:
+    """A generated dashboard is put back by its next installation; "all" must not list what was there once."""
+    assert dashboard["editable"] is False
+    chosen = [variable for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+    assert [(each["allValue"], each["refresh"]) for each in chosen] == [(".+", 2)] * 2
+
+
+UNITS = {"short", "s", "ops", "reqps", "percentunit", "bytes"}
+"""Names that Grafana knows."""
+
+
+def test_each_panel_says_what_it_is_in_which_unit_and_names_its_lines(dashboard: Dashboard) -> None:
+    for panel in shown(dashboard):
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
+        assert panel["type"] == "stat" or panel["options"]["legend"], panel["title"]
+
+
+def test_a_legend_names_labels_that_its_query_keeps(dashboard: Dashboard) -> None:
+    for panel in shown(dashboard):
+        for target in panel["targets"]:
+            kept = {
+                label.strip() for group in re.findall(r"\bby \(([^)]*)\)", target["expr"]) for label in group.split(",")
+            }
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept, panel["title"]
 
 
 def test_panels_have_ids_titles_and_places_of_their_own(dashboard: Dashboard) -> None:
