@@ -46,6 +46,8 @@ receivers:
 - {name: payments, slackConfigs: [{credentialRef: payments}]}
 - {name: nobody-comes-here, slackConfigs: [{credentialRef: payments}]}
 """
+HEALTH = "kubernaut_notification_channel_health_score"
+BREAKER = "kubernaut_notification_channel_circuit_breaker_state"
 CREDENTIALS = ("approvers", "production", "oncall", "payments")
 
 
@@ -228,7 +230,11 @@ def test_a_receiver_that_is_gone_takes_its_channel_with_it(tour: Tour) -> None:
     policy = {"initialBackoffSeconds": 3, "maxAttempts": 3}
     tour.site.create("under-way", "nobody-in-particular", retryPolicy=policy)
     eventually(lambda: tour.site.status("under-way").get("totalAttempts") == 1)
+    assert tour.site.deployment.samples(HEALTH, channel="slack:production")
+    assert tour.site.deployment.samples(BREAKER, channel="slack")
     tour.replace_routing("route: {receiver: reviewers}\nreceivers: [{name: reviewers, logConfigs: [{}]}]")
+    assert tour.site.deployment.samples(HEALTH, channel="slack:production") == []
+    assert tour.site.deployment.samples(BREAKER) == [], "nothing on the network is left"
     touched = {"metadata": {"labels": {"wake": "up"}}}
     tour.site.control_plane.api.patch(API_VERSION, KIND, tour.site.namespace, "under-way", touched)
     eventually(lambda: tour.site.ended("under-way"))
