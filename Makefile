@@ -141,10 +141,11 @@ charts: install ## generate the repeated parts of the charts
 	@$(BIN)/python -m charts.generate
 
 .PHONY: image
+image: REVISION = $(or $(shell git describe --always --dirty --abbrev=40 --exclude="*" 2>/dev/null),unknown)
 image: ## container images of all services, by docker (DOCKER=podman; PYTHON_IMAGE=name@digest for another base)
 	@for service in $(notdir $(CHARTS)); do \
 	  $(DOCKER) build --file services/Dockerfile --tag kubernaut-$$service:$(VERSION) \
-	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	    $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) . || exit 1; done
 
 .PHONY: build
