@@ -126,7 +126,7 @@ class RegopyEngine:
         ]:
             raise PolicyCompileError(policy.source, problems)
         text = _spelled_for_the_engine(as_opa(policy.text))
-        asked = frozenset({f"data.{_package(text)}", *queries})
+        asked = frozenset({f"data.{syntax.package_of(text)}", *queries})
         try:
             interpreter, bundle = _build(policy.source, text, asked)
         except PolicyCompileError:
@@ -268,19 +268,6 @@ def _spelled(path: tuple[str, ...]) -> str:
 
 def _entry_point(query: str) -> str:
     return query.removeprefix("data.").replace(".", "/")
-
-
-def _package(text: str) -> str:
-    names: list[str] = []
-    found = list(syntax.tokens(text))
-    for token in found[1:]:
-        if token.kind == "name" and (not names or names[-1] == "."):
-            names.append(token.text)
-        elif token.text == "." and names:
-            names.append(".")
-        else:
-            break
-    return "".join(names)
 
 
 def _refusals(error: str, text: str) -> list[Problem]:
