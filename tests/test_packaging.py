@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -46,3 +47,12 @@ def test_the_wheels_carry_what_is_needed_at_run_time(wheels: dict[str, list[str]
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
 def test_each_member_has_a_readme_that_says_what_it_is(member: Path) -> None:
     assert len((member / "README.md").read_text().splitlines()) > 10
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
+def test_a_member_asks_for_the_others_as_they_are_now(member: Path) -> None:
+    """They are versioned together: a newer one with an older one would fail at its first import at best."""
+    project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    ours = [need for need in project.get("dependencies", []) if need.startswith("kubernaut-")]
+    minor = ".".join(project["version"].split(".")[:2])
+    assert [need for need in ours if f">={minor},<" not in need] == []
