@@ -130,6 +130,12 @@ LIVE: dict[str, Any] = {
 }
 """What the Go controllers' umbrella chart has for every controller."""
 
+FLEET: dict[str, Any] = {
+    "endpoint": "https://fleet",
+    "oauth2": {"enabled": True, "tokenURL": "https://fleet/token", "credentialsSecretRef": "fleet"},
+}
+"""A fleet as the SignalProcessing program takes it."""
+
 _notification, _signalprocessing = generate.SERVICES
 
 NOTIFICATION = Charted(

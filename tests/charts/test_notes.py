@@ -11,7 +11,7 @@ import pytest
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.helm import Helm
 
-from .services import NOTIFICATION, SIGNALPROCESSING, Charted, merged
+from .services import FLEET, NOTIFICATION, SIGNALPROCESSING, Charted, merged
 
 Notes = Callable[..., dict[str, str]]
 
@@ -105,7 +105,7 @@ def test_the_notes_tell_the_image_and_where_it_must_be(notes: Notes, service: Ch
         (SIGNALPROCESSING, {"proactiveSignalMappings": {"content": "{}"}}, "proactive", "as given"),
         (
             SIGNALPROCESSING,
-            {"fleet": {"endpoint": "https://fleet"}},
+            {"fleet": FLEET},
             "fleet",
             "not supported: signals with a clusterID end Failed",
         ),

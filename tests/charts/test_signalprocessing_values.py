@@ -6,11 +6,13 @@ import hashlib
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from kubernaut_signalprocessing.config import SignalProcessingConfig
 from kubernaut_testing.helm import HelmError
 
 from .rendered import config_of, container_of, egress, followed_text, mounts_of, only, volumes_of
-from .services import POLICY, SIGNALPROCESSING, Charted
+from .services import FLEET, POLICY, SIGNALPROCESSING, Charted
 
 
 @pytest.fixture
@@ -24,6 +26,25 @@ def test_without_a_policy_nothing_is_installed_and_it_is_told_how_to_give_one(re
         with pytest.raises(HelmError, match=words):
             render(policies=nothing)
     assert render(policies={"content": "", "existingConfigMap": "ours"})
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        {"endpoint": "https://fleet"},
+        {"oauth2": {"enabled": True, "tokenURL": "https://fleet/token"}},
+        FLEET | {"oauth2": FLEET["oauth2"] | {"credentialsSecretRef": ""}},
+    ],
+    ids=["no authentication", "no reference", "an empty reference"],
+)
+def test_a_fleet_that_the_program_refuses_is_refused_before_it_is_installed(render: Any, fleet: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SignalProcessingConfig.model_validate({"fleet": fleet})
+    for values in ({"fleet": fleet}, {"config": {"fleet": fleet}}):
+        with pytest.raises(HelmError, match=r"cannot use a fleet without all of its authentication: set fleet\.oauth2"):
+            render(values)
+    assert SignalProcessingConfig.model_validate({"fleet": FLEET})
+    assert render(fleet=FLEET)
 
 
 @pytest.mark.behaviour("W17", service="signalprocessing")
@@ -108,4 +129,4 @@ def test_the_policys_processes_have_a_folder_to_write_to(render: Any) -> None:
 
 
 def test_nobody_but_the_cluster_is_called(render: Any) -> None:
-    assert egress(render(fleet={"endpoint": "https://fleet:8443"})) == [{53}, {443, 6443}]
+    assert egress(render(fleet=FLEET)) == [{53}, {443, 6443}]

@@ -2,10 +2,16 @@
 {{- define "signalprocessing.component" -}}
 {{- $config := include "signalprocessing.config" . | fromYaml -}}
 {{- $classifier := $config.classifier | default dict -}}
+{{- $fleet := $config.fleet | default dict -}}
+{{- $oauth2 := $fleet.oauth2 | default dict -}}
 {{- if not (or .Values.policies.content .Values.policies.existingConfigMap) }}
 refused: >-
   cannot install without a policy: give its text (--set-file policies.content=policy.rego), or the name of a ConfigMap
   that has it under the key policy.rego (policies.existingConfigMap)
+{{- else if and (or $fleet.endpoint $oauth2.enabled) (not (and $oauth2.enabled $oauth2.tokenURL $oauth2.credentialsSecretRef)) }}
+refused: >-
+  cannot use a fleet without all of its authentication: set fleet.oauth2.enabled, tokenURL and credentialsSecretRef, or
+  leave fleet.endpoint and fleet.oauth2.enabled out, since remote clusters are not read
 {{- end }}
 container: signalprocessing-controller
 configDir: /etc/signalprocessing
