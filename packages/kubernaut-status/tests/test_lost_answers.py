@@ -80,6 +80,21 @@ async def test_the_caller_s_own_proof_settles_a_counter(shop: Shop, faults: Faul
     assert shop.get("w")["status"] == {"coats": 1, "reason": "Elsewhere"}
 
 
+async def test_an_async_proof_is_not_taken_for_a_yes(shop: Shop, faults: Faults) -> None:
+    async def never(fresh: dict[str, Any]) -> bool:
+        return False
+
+    widget = shop.create("w")
+    faults.reset_before_forward(times=1, then=lambda: shop.foreign_status("w", reason="Elsewhere"))
+    with pytest.raises(TypeError, match="cannot use an async function as `landed`"):
+        await shop.manager(client=faults.client, identities={}).atomic_status_update(
+            widget,
+            one_more_coat,
+            landed=never,  # type: ignore[arg-type]
+        )
+    assert shop.get("w")["status"] == {"reason": "Elsewhere"}
+
+
 async def test_a_repeatable_change_needs_no_proof(shop: Shop, faults: Faults) -> None:
     widget = shop.create("w")
     faults.reset_after_commit(times=1, then=lambda: shop.foreign_status("w", reason="Elsewhere"))

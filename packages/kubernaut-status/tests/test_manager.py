@@ -249,3 +249,12 @@ async def test_an_empty_view_of_the_objects_is_used_as_it_is(shop: Shop) -> None
     widget = shop.create("w")
     commit = await shop.manager(writes=shelf).atomic_status_update(widget, set_status(phase="Pending"))
     assert shelf.newest(ObjectKey.of(widget)) == commit.raw
+
+
+async def test_an_async_mutation_is_an_error_and_not_a_success_that_changes_nothing(shop: Shop) -> None:
+    async def pending(fresh: dict[str, Any]) -> None:
+        set_status(phase="Pending")(fresh)
+
+    with pytest.raises(TypeError, match="cannot use an async function as a mutation"):
+        await shop.manager().atomic_status_update(shop.create("w"), pending)
+    assert shop.requests("w") == []

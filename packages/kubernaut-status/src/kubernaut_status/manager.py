@@ -27,6 +27,7 @@ that change arrives with the echo only, and must wake whoever waits for it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ from .typed import View
 from .wire import get_object, patch_status
 from .writes import OwnWrites, Writes
 
+R = TypeVar("R")
 T = TypeVar("T")
 Mutation = Callable[[T], object]
 """Changes the status of the object that it is given; its result is ignored, it may run again."""
@@ -167,7 +169,7 @@ class StatusManager:
         neither an appended entry nor the mutations themselves can tell (bare counters).
 
         Raises `InvalidTransitionError`, `OutsideStatusError` and ValueError (an object without name, uid or
-        resourceVersion, a namespaced one without namespace) before anything is sent,
+        resourceVersion, a namespaced one without namespace) before anything is sent, TypeError for async functions,
         `ConflictsExhaustedError`, `OutcomeUnknownError`, and `ApiError` or `TransportError` when the server
         refuses, or stays unavailable for longer than `unavailable.give_up_after`.
         """
@@ -250,7 +252,7 @@ class StatusManager:
                     fresh,
                     equal=same(update.status(fresh), change.after),
                     repeatable=not again.patch,
-                    proof=None if landed is None else landed(update.view.of(fresh)),
+                    proof=None if landed is None else bool(_plain(landed(update.view.of(fresh)), "`landed`")),
                 ):
                     alone = same(update.outside_status(fresh), update.outside_status(base))
                     self._writes.write_started(update.key)
@@ -308,7 +310,7 @@ class StatusManager:
     def _change(self, update: _Update[T], base: Object, mutations: Sequence[Mutation[T]]) -> _Change:
         changed = update.view.of(base)
         for mutation in mutations:
-            mutation(changed)
+            _plain(mutation(changed), "a mutation")
         before, after = update.view.statuses(base, changed)
         return _Change(before, after, update.view.patch(before, after, base))
 
@@ -420,6 +422,16 @@ class _Update(Generic[T]):
         plain = self.view.plain(self.view.of(obj))
         metadata = {k: v for k, v in plain["metadata"].items() if k not in ("resourceVersion", "managedFields")}
         return {**plain, "metadata": metadata, "status": None}
+
+
+def _plain(result: R, what: str) -> R:
+    """`result`, unless it comes from an async function, whose body has not run."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(
+            f"cannot use an async function as {what}: it may run again, so what it awaits belongs before it"
+        )
+    return result
 
 
 def _with_status(base: Object, status: Mapping[str, Any]) -> Object:
