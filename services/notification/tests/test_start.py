@@ -42,3 +42,17 @@ def test_a_routing_file_that_cannot_be_used_ends_the_start_with_what_to_do(
     bad = [record for record in told if record["level"] in ("warn", "error", "fatal")]
     assert [record["msg"] for record in bad] == [expected.format(path=path)]
     assert "stacktrace" not in bad[0]
+
+
+def test_a_folder_for_files_that_takes_none_ends_the_start_with_what_to_do(tmp_path: Path) -> None:
+    """Not the first delivery: by then the start counts as good."""
+    place = tmp_path / "taken"
+    place.write_text("not a folder")
+    config = f"delivery: {{file: {{outputDir: {place}}}}}\n"
+    ended = start_without_cluster(PROGRAM, tmp_path, config, env={"ROUTING_CONFIG_PATH": ""})
+    assert ended.returncode == 1
+    told = [json.loads(line) for line in ended.stderr.splitlines()]
+    (bad,) = [record for record in told if record["level"] in ("error", "fatal")]
+    assert bad["msg"].startswith(f"cannot write to {place} (delivery.file.outputDir): ")
+    assert bad["msg"].endswith("; mount a writable folder there or remove the key")
+    assert "stacktrace" not in bad
