@@ -367,6 +367,29 @@ async def test_a_wall_clock_that_jumps_makes_no_attempt_earlier_or_later(
     await desk.attempts(2)
 
 
+@pytest.mark.behaviour(15)
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_wall_clock_that_jumps_ends_no_signal_before_its_deadline_and_none_after_it(
+    desk: SignalProcessingDesk, hours: int
+) -> None:
+    """Else a clock that is set forward would end all signals with a deadline, for good."""
+    desk.cluster.errors, desk.cluster.lasting = [BUSY], True
+    desk.create(times_out_at=in_seconds(desk, 50))
+    await desk.attempts(1)
+    desk.clock.jump(hours * 3600)
+    desk.queue.add(desk.key)
+    await desk.idle()
+    assert (desk.status["phase"], desk.queue.due_in(desk.key)) == ("Enriching", 30)
+    await desk.clock.advance(30)
+    await desk.attempts(2)
+    await desk.clock.advance(20)
+    await desk.idle()
+    assert desk.status["phase"] == "Enriching"
+    await desk.clock.advance(0.001)
+    await desk.phase("Failed")
+    assert desk.failures == {"deadline": 1}
+
+
 async def test_a_restart_behind_a_clock_that_was_set_back_waits_a_tenth_longer_at_most(make_desk: MakeDesk) -> None:
     first = make_desk()
     first.cluster.errors = [BUSY]

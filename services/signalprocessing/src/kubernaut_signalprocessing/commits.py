@@ -21,9 +21,6 @@ from .phases import FAILED, TERMINAL
 from .reporting import PROCESSING_FAILED, Reporter
 from .status import StatusWriter, Step
 
-_BEHIND_DEADLINE = 0.001
-"""Seconds: a deadline has passed when it is in the past, so nobody comes at the very moment."""
-
 Found = tuple[ConditionTemplate, ...]
 Tell = Callable[[SignalProcessing], None]
 
@@ -112,7 +109,5 @@ class Commits:
 
     def due_in(self, seconds: float, sp: SignalProcessing) -> Result:
         """Ask for a pass in `seconds`, or when the deadline of `sp` has passed, if that is earlier."""
-        if sp.spec.times_out_at is None:
-            return Result(requeue_after=seconds)
-        left = (sp.spec.times_out_at - self._clock.now()).total_seconds() + _BEHIND_DEADLINE
+        left = self._memories.of(sp.metadata).seconds_to_deadline(sp, self._clock)
         return Result(requeue_after=max(0.0, min(seconds, left)))

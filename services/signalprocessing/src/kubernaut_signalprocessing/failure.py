@@ -66,11 +66,6 @@ class RuleFailure:
         return bounded(f"{_WORDS[self.rule]}: {self.cause}")
 
 
-def deadline_passed(sp: SignalProcessing, now: datetime) -> bool:
-    """Whether the object has a deadline and `now` is behind it."""
-    return sp.spec.times_out_at is not None and now > sp.spec.times_out_at
-
-
 def timeout_text(sp: SignalProcessing, now: datetime) -> str:
     """Return what is said when the deadline of `sp` has passed: phase, whole seconds since the start, deadline."""
     after = ""

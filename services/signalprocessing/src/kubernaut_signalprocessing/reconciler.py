@@ -30,7 +30,7 @@ from .commits import Commits
 from .config import SignalProcessingConfig
 from .enrichment.errors import EnrichmentError, TransientReadError
 from .enrichment.labels import custom_labels
-from .failure import RuleFailure, bounded, deadline_passed, failures_of, timeout_text
+from .failure import RuleFailure, bounded, failures_of, timeout_text
 from .memory import Memory
 from .phases import CATEGORIZING, CLASSIFYING, ENRICHING, PENDING
 from .reporting import ENRICHMENT_FAILED, POLICY_FAILED, TIMED_OUT, Reporter
@@ -90,10 +90,11 @@ class SignalProcessingReconciler:
         self._report.seen(sp)
         memory = self._memories.of(sp.metadata)
         memory.news.look(sp)
+        late = memory.seconds_to_deadline(sp, self._clock) <= 0.0
         step = self._steps.get(sp.status.phase)
         if step is None or sp.metadata.deletion_timestamp is not None:
             return DONE
-        if sp.status.phase and deadline_passed(sp, self._clock.now()):
+        if sp.status.phase and late:
             text = timeout_text(sp, self._clock.now())
             return await self._commits.fail(
                 sp, text, conditions.timed_out(sp.status.phase, text), TIMED_OUT, "deadline"

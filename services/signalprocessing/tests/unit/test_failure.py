@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,6 @@ from kubernaut_signalprocessing.failure import (
     RuleFailure,
     bounded,
     clear_failures,
-    deadline_passed,
     failures_of,
     record_attempt,
     record_end,
@@ -37,18 +35,6 @@ def test_an_evaluators_text_becomes_one_bounded_line() -> None:
     text = RuleFailure("priority", "policy.rego:3:\n  conflict\n" + "x" * 5000).text
     assert len(text) == MAX_ERROR
     assert "\n" not in text
-
-
-@pytest.mark.parametrize(("seconds", "passed"), [(-1, False), (0, False), (0.001, True), (60, True)])
-def test_a_deadline_has_passed_when_it_is_in_the_past(
-    make_sp: MakeSP, now: datetime, seconds: float, passed: bool
-) -> None:
-    assert deadline_passed(make_sp(timesOutAt="2026-03-01T10:00:00Z"), now + timedelta(seconds=seconds)) is passed
-
-
-@pytest.mark.behaviour(16)
-def test_without_a_deadline_no_time_is_too_late(make_sp: MakeSP, now: datetime) -> None:
-    assert deadline_passed(make_sp(), now + timedelta(days=10_000)) is False
 
 
 def test_a_timeout_names_phase_whole_seconds_and_deadline(make_sp: MakeSP, now: datetime) -> None:
