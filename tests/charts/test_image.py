@@ -28,6 +28,13 @@ NAMES = [service.name for service in SERVICES]
 X86_64 = platform.machine() in ("x86_64", "AMD64")
 ENGINES = {"signalprocessing": [{"engine": engine} for engine in ("regopy", "regorus")[: 1 + X86_64]]}
 """Sections `classifier` that a service's image must be able to work with."""
+OF_THE_BASE = {
+    *("libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libutil.so.1"),
+    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "libcrypto.so.3", "libssl.so.3"),
+}
+"""Libraries of the official slim images: Debian's own, and what Python is linked with."""
+ADDED = {"libatomic1": "libatomic.so.1"}
+"""Debian packages that an image may add, and what they bring."""
 ONLY_ON = {"aarch64": {"celine-regorus"}}
 """What is left out, by its marker, where there is no wheel."""
 
@@ -293,7 +300,7 @@ def test_everything_is_compiled_whatever_a_layer_does_to_times(image: Image) -> 
 
 
 def test_the_standard_library_is_compiled_too(tmp_path: Path) -> None:
-    (command,) = [rest for word, rest in of_stage(2) if word == "RUN"]
+    (command,) = [rest for word, rest in of_stage(2) if word == "RUN" and "compileall" in rest]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     done = subprocess.run(["sh", "-ec", command], env=environment, capture_output=True, text=True, check=False)
@@ -309,6 +316,16 @@ def test_nobody_but_root_may_write_into_the_image(image: Image) -> None:
     everything = [image.environment, *image.environment.rglob("*")]
     writable = [path for path in everything if not path.is_symlink() and path.stat().st_mode & 0o022]
     assert writable == []
+
+
+def test_the_base_has_every_library_that_the_packages_need(image: Image) -> None:
+    """This machine has more than a slim image, so that the programs run here tells nothing."""
+    libraries = [path for path in image.environment.rglob("*.so*") if path.is_file()]
+    names = rb"(?<=\0)lib[\w.+-]+\.so(?:\.\d+)+(?=\0)"
+    wanted = {name.decode() for path in libraries for name in re.findall(names, path.read_bytes())}
+    added = " ".join(rest for word, rest in of_stage(2) if word == "RUN" and "apt-get install" in rest).split()
+    brought = {library for package, library in ADDED.items() if package in added}
+    assert wanted - {path.name for path in libraries} <= OF_THE_BASE | brought
 
 
 def test_the_image_of_either_architecture_needs_no_compiler(image: Image) -> None:
