@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from itertools import pairwise
 
 import pytest
@@ -266,6 +267,16 @@ async def test_each_watch_tells_how_long_it_has_been_silent(watching, shelf, gad
     assert sample.engine.unhealthy() is None
     shown = sample.registry.get_sample_value("kubernaut_watch_age_seconds", {"resource": "gadgets"})
     assert 0 <= shown <= sample.engine.watch_age(gadgets)
+
+
+async def test_each_event_is_a_sign_of_life_of_a_watch_that_lasts(watching, shelf, gadgets):
+    sample = watching(times={"server_timeout": 120.0, "inactivity": 140.0})
+    await sample.start()
+    shelf.create("one")
+    await eventually_async(lambda: shelf.key("one") in sample.store)
+    changed = time.monotonic()
+    shelf.change("one", {"metadata": {"labels": {"a": "b"}}})
+    await eventually_async(lambda: time.monotonic() - sample.engine.watch_age(gadgets) > changed)
 
 
 async def test_the_engine_leaves_no_thread_behind(watching, shelf):
