@@ -48,6 +48,13 @@ def test_numbers_are_compared_as_numbers(
         assert ask(name, expression, numbers) == by_opa(tmp_path, expression, numbers), expression
 
 
+@pytest.mark.parametrize("text", ["\\ud800", "a\\udc00b", "\\ud83d\\ude00", "\\ud800\\u0041"])
+def test_half_a_surrogate_pair_in_a_literal_is_read_as_opa_does(text: str, tmp_path: Path, ask: Ask) -> None:
+    """regorus refuses it at load."""
+    expression = f'"{text}"'
+    assert ask("regopy", expression, {}) == by_opa(tmp_path, expression, {})
+
+
 def test_a_function_of_the_policy_by_the_name_of_a_built_in_is_left_alone(engine_of: EngineOf) -> None:
     policy = Policy("package t\n\nmax(a) := a[0]\n\nx := max([1, 5])\n")
     engine_of("regopy").load(policy)

@@ -220,6 +220,8 @@ def led_elsewhere(text: str, names: Mapping[str, str]) -> str:
 
 def _plain(match: re.Match[str]) -> str:
     try:
-        return json.dumps(json.loads(f'"{match.group()}"'), ensure_ascii=False)[1:-1]
+        text = json.loads(f'"{match.group()}"')
     except ValueError:
         return match.group()  # no escape of JSON's: the engine has its say
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # half a pair, as OPA takes it
+    return json.dumps(whole, ensure_ascii=False)[1:-1]
