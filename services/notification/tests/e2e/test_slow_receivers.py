@@ -18,6 +18,7 @@ pytestmark = pytest.mark.e2e
 
 MakeSite = Callable[..., NotificationSite]
 BREAKER = "kubernaut_notification_channel_circuit_breaker_state"
+HELD = "kubernaut_notification_channel_held"
 
 
 def told(site: NotificationSite, name: str) -> int:
@@ -67,6 +68,7 @@ def test_a_receiver_that_fails_for_all_is_left_alone_and_no_attempt_is_used_up_m
     eventually(lambda: all(len(site.console_messages(name)) == 1 for name in late), timeout=3)
     eventually(lambda: all(told(site, name) == 1 for name in late), timeout=3)
     assert len(site.receiver.requests) == seen, "nobody calls it"
+    eventually(lambda: site.deployment.metric(HELD, channel="slack") == len(late))
     assert {site.status(name).get("totalAttempts") for name in late} == {1}, "the console's"
     site.receiver.default = 200
     eventually(lambda: all(site.ended(name) for name in [*early, *late]), timeout=15)
