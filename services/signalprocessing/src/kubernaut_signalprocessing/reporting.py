@@ -1,7 +1,8 @@
 """What the loop tells the world beside the status: Events, audit events, metrics.
 
 None of it can hold up or fail a pass, and none of it writes status. What tells of a write is told when that is stored,
-once: a commit that has to be repeated repeats nothing here.
+once: a commit that has to be repeated repeats nothing here. Audit events keep the live system's order: what was found,
+then the transition that it led to; the end, then the business.
 
 A signal that is completed has six Events: a `PhaseTransition` out of each phase, `SignalEnriched` (or
 `EnrichmentDegraded`) and `SignalProcessed`. Texts of the same failure are equal each time, so that it is one Event with
@@ -79,14 +80,14 @@ class Reporter:
             self._events.warning(sp.identity(), "EnrichmentDegraded", text)
         else:
             self._events.normal(sp.identity(), "SignalEnriched", f"{target}: enriched")
+        self._audit.enriched(sp, seconds)
         self._left(sp, before, seconds)
         self._metrics.enriched(degraded=degraded)
-        self._audit.enriched(sp, seconds)
 
     def classified(self, sp: SignalProcessing, before: str, seconds: float) -> None:
         """Phase Categorizing was entered, after an evaluation of `seconds` in phase `before`."""
-        self._left(sp, before, seconds)
         self._audit.classified(sp, seconds)
+        self._left(sp, before, seconds)
 
     def completed(self, sp: SignalProcessing, before: str, seconds: float) -> None:
         """Phase Completed was entered out of phase `before`."""
@@ -98,8 +99,8 @@ class Reporter:
             f"environment={environment.environment if environment is not None else ''}"
         )
         self._events.normal(sp.identity(), "SignalProcessed", text)
-        self._audit.business(sp)
         self._audit.processed(sp)
+        self._audit.business(sp)
         self._metrics.ended(sp, COMPLETED)
 
     def attempt_failed(self, sp: SignalProcessing, reason: str, error: str) -> None:

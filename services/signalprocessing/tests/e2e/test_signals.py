@@ -133,7 +133,8 @@ class World:
         """The payloads of the signal's audit events of one type, once the signal is told as processed."""
         assert self.site.datastorage is not None
         parent = f"rr-{_called(name)}"
-        self.site.datastorage.wait_for_events(1, correlation_id=parent, event_type="signalprocessing.signal.processed")
+        for each in ("signal.processed", event):
+            self.site.datastorage.wait_for_events(1, correlation_id=parent, event_type=f"signalprocessing.{each}")
         found = self.site.datastorage.events(correlation_id=parent, event_type=f"signalprocessing.{event}")
         return [each["event_data"] for each in found]
 
