@@ -105,7 +105,7 @@ async def test_a_completed_signal_has_six_events_and_nine_audit_events(desk: Sig
         "phase.transition",
         "signal.processed",
         "business.classified",
-    ], "in the live system's order"
+    ], "in the Go controller's order"
     entered = [e["event_data"]["to_phase"] for e in desk.audit if e["event_type"].endswith("transition")]
     assert entered == list(phases)
     assert {event["correlation_id"] for event in desk.audit} == {"rr-1"}
