@@ -186,7 +186,7 @@ class Tour:
         fields = {"retryPolicy": short_policy(5), **self.journeys[of or name].spec, **spec}
         return self.site.create(name, of or name, **fields)
 
-    def arrive(self, timeout: float = 60.0) -> None:
+    def arrive(self, timeout: float = 120.0) -> None:
         """Wait until every notification that departed has ended."""
         under_way = {name for name, journey in self.journeys.items() if not journey.later}
 
@@ -205,7 +205,7 @@ class Tour:
         """Seconds from one call to the next, by the webhook's clock."""
         return self.site.receiver.gaps(f"/{name}")
 
-    def assert_gaps(self, name: str, *waits: float, late: float = 1.5) -> None:
+    def assert_gaps(self, name: str, *waits: float, late: float = 5) -> None:
         """Fail unless the webhook was called after these waits: never earlier, at most a tenth and `late` s later."""
         found = self.gaps(name)
         assert len(found) == len(waits), found
@@ -234,6 +234,7 @@ class Tour:
             found = [entry for entry in status["deliveryAttempts"] if entry["channel"] == key]
             assert "".join(word[entry["status"]] for entry in found) == wanted, key
             assert [entry["attempt"] for entry in found] == list(range(1, len(found) + 1))
+        self.ledger.settle()
         assert self.ledger.phases(self.site.ref(name)) == journey.phases
         assert len(self.calls(of or name)) == journey.calls
         assert_invariants(self.ledger, self.site.ref(name), CONTRACT)

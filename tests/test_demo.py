@@ -202,7 +202,7 @@ def test_an_existing_cluster_is_cleaned_up_when_the_demo_is_ended(
             process.send_signal(signal.SIGTERM)
             break
     rest = process.stdout.read()
-    assert process.wait(60) == 130, rest
+    assert process.wait(120) == 130, rest
     assert "clean-up" in rest
     assert_nothing_left(cluster.api)
 
@@ -322,12 +322,12 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     try:
         eventually(
             lambda: "Ctrl-C ends it" in "".join(shown) or process.poll() is not None,
-            timeout=120,
+            timeout=200,
             message=lambda: "".join(shown),
         )
         until_up, stayed = "".join(shown), process.poll() is None
         process.send_signal(signal.SIGINT)
-        code = process.wait(60)
+        code = process.wait(120)
     finally:
         process.kill()
         process.wait()

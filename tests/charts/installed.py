@@ -52,7 +52,7 @@ class Installed(ABC):
         cluster.kubelet.images[self.service.program] = [self.service.program]
         self.cluster, self.namespace = cluster, namespace
         self.release = release or self.service.name
-        self.helm = Helm(cluster.kubeconfig, timeout=60)
+        self.helm = Helm(cluster.kubeconfig, timeout=120)
         self._numbers = itertools.count(1)
 
     # The release ------------------------------------------------------------------------------------------
@@ -121,13 +121,13 @@ class Installed(ABC):
     def done(self, name: str) -> dict[str, Any]:
         """Wait until the work on an object is done; its status."""
         eventually(
-            lambda: self.status(name).get("phase") == self.ended, timeout=40, message=lambda: str(self.status(name))
+            lambda: self.status(name).get("phase") == self.ended, timeout=80, message=lambda: str(self.status(name))
         )
         return self.status(name)
 
     def wait_decided_by(self, version: str) -> None:
         """Create objects until one shows this version of the followed file."""
-        eventually(lambda: self.decided_by(self.done(self.create())) == version, timeout=20, interval=0.5)
+        eventually(lambda: self.decided_by(self.done(self.create())) == version, timeout=60, interval=0.5)
 
     # Pods -------------------------------------------------------------------------------------------------
 

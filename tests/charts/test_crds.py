@@ -34,7 +34,7 @@ class Releases:
 
     def __init__(self, plane: ControlPlane, service: Charted) -> None:
         self.plane, self.service = plane, service
-        self.helm = Helm(plane.kubeconfig, timeout=30)
+        self.helm = Helm(plane.kubeconfig, timeout=120)
 
     def install(self, release: str, namespace: str, *options: str, chart: Path | None = None, **values: Any) -> str:
         """Install or upgrade; returns the notes."""

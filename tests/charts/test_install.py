@@ -99,7 +99,7 @@ def test_a_rotated_secret_is_used_without_a_restart(sites: dict[str, Installed])
         site.done(name)
         return site.arrived(name, "/second") == 1
 
-    eventually(used, timeout=20, interval=0.5)
+    eventually(used, timeout=60, interval=0.5)
     assert site.pods() == pods
 
 
@@ -141,7 +141,7 @@ def test_changed_mappings_of_signals_apply_without_a_restart(sites: dict[str, In
         found = site.done(site.create())["signalClassification"]
         return (found["signalMode"], found["signalName"]) == ("proactive", "OOM")
 
-    eventually(proactive, timeout=20, interval=0.5)
+    eventually(proactive, timeout=60, interval=0.5)
     assert site.pods() == pods
 
 
@@ -155,7 +155,7 @@ def test_the_releases_own_test_sees_what_the_pods_see_and_they_keep_the_last_goo
     with pytest.raises(HelmError):
         site.helm.test(site.release, namespace=site.namespace)
     assert site.broken_words in site.log(f"{site.service.controller}-check")
-    eventually(lambda: all(site.broken_words in site.log(pod) for pod in pods), timeout=20, message="the refusals")
+    eventually(lambda: all(site.broken_words in site.log(pod) for pod in pods), timeout=60, message="the refusals")
     assert site.decided_by(site.done(site.create())) == before
     assert site.pods() == pods
     site.upgrade(TWO, site.SECOND)
@@ -201,12 +201,12 @@ def test_a_rollout_stops_at_a_policy_that_new_pods_cannot_start_with(sites: dict
         fresh = {pod: restarts for pod, restarts in site.pods().items() if pod not in before}
         return any(restarts and site.broken_words in site.log(pod) for pod, restarts in fresh.items())
 
-    eventually(refused, timeout=30, message="the end of a pod that has the policy from the start")
+    eventually(refused, timeout=60, message="the end of a pod that has the policy from the start")
     assert set(before) < set(site.pods())
     site.done(site.create("meanwhile"))
     assert site.holder() in before
     site.upgrade(TWO, site.SECOND)
-    eventually(lambda: set(site.pods()) == set(before), timeout=20)
+    eventually(lambda: set(site.pods()) == set(before), timeout=60)
 
 
 def test_a_second_release_in_another_namespace_minds_its_own_objects_and_files(
@@ -246,6 +246,6 @@ def test_an_uninstalled_release_leaves_the_crd_and_the_objects(site: Installed) 
     for kind in ("ClusterRole", "ClusterRoleBinding"):
         names = [item["metadata"]["name"] for item in api.list(RBAC, kind)]
         assert [name for name in names if service.controller in name] == []
-    eventually(lambda: not api.list("v1", "Pod", site.namespace, selector=f"app={service.controller}"), timeout=40)
+    eventually(lambda: not api.list("v1", "Pod", site.namespace, selector=f"app={service.controller}"), timeout=60)
     site.create("too-late")
     stays(lambda: site.status("too-late"), seconds=1)

@@ -18,7 +18,7 @@ def helm(control_plane: ControlPlane, namespace: str, service: Charted) -> Helm:
     """Helm as somebody who may do everything in one namespace and nothing elsewhere."""
     control_plane.apply(load_crd(service.plural))
     control_plane.service_account(namespace, "installer", rules=EVERYTHING_HERE)
-    return Helm(control_plane.kubeconfig_for(namespace, "installer"), timeout=30)
+    return Helm(control_plane.kubeconfig_for(namespace, "installer"), timeout=120)
 
 
 def test_rights_in_the_namespace_are_enough_to_install_upgrade_and_uninstall(
@@ -51,7 +51,7 @@ def test_a_role_that_was_changed_by_hand_is_put_back_by_an_upgrade_that_forces_i
 ) -> None:
     """As the runbook says; without the flag Helm 4 refuses the upgrade."""
     control_plane.apply(load_crd(service.plural))
-    helm, values = Helm(control_plane.kubeconfig, timeout=30), merged(service.needed, {"replicas": 0})
+    helm, values = Helm(control_plane.kubeconfig, timeout=120), merged(service.needed, {"replicas": 0})
     helm.install("n", service.chart, namespace=namespace, values=values, wait=False)
     role = ("rbac.authorization.k8s.io/v1", "Role", namespace, f"{service.name}-controller")
     granted = control_plane.api.get(*role)

@@ -74,7 +74,7 @@ def test_every_right_of_the_roles_is_needed(service: Charted, site: Installed, r
     trial.grant_all_but(("patch", EVENTS))
     for number in range(2):
         site.existing(broken(site, number), "ours")
-        eventually(lambda number=number: site.logs().count(site.broken_words) > number, timeout=20)
+        eventually(lambda number=number: site.logs().count(site.broken_words) > number, timeout=60)
     trial.wait_refused(("patch", EVENTS))
 
     trial.without_rights(("update", LEASES))

@@ -68,7 +68,7 @@ class Trial:
                 self.refused.add((entry.verb, "/".join(filter(None, (entry.resource, entry.subresource)))))
             return set(expected) <= self.refused
 
-        eventually(seen, timeout=40, interval=0.2, message=lambda: f"refusals for {set(expected) - self.refused}")
+        eventually(seen, timeout=80, interval=0.2, message=lambda: f"refusals for {set(expected) - self.refused}")
 
     def without_rights(self, *missing: Right) -> None:
         """`grant_all_but` these, and `wait_refused` for them."""

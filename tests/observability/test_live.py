@@ -70,7 +70,7 @@ def run(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def exposition(story: Story) -> str:
-    with urllib.request.urlopen(story.deployment.metrics_url, timeout=5) as answer:
+    with urllib.request.urlopen(story.deployment.metrics_url, timeout=20) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -229,17 +229,17 @@ async def test_a_server_that_fails_or_hangs_is_a_transient_error_and_not_a_lack(
     enricher_by, shop, control_plane, fault_proxy
 ):
     kubeconfig = fault_proxy.kubeconfig_for(control_plane.kubeconfig)
-    enricher, _ = enricher_by(kubeconfig, timeout=1.0)
+    enricher, _ = enricher_by(kubeconfig, timeout=2.5)
     pod = signal("Pod", "web-pod", shop.namespace)
     for code, text in ((429, "TooManyRequests"), (500, "InternalError"), (503, "ServiceUnavailable")):
         with in_force(fault_proxy, Rule(Status(code, retry_after=3), verb="get")):
             with pytest.raises(TransientReadError, match=text) as caught:
                 await enricher.enrich(pod)
             assert caught.value.retry_after == 3
-    hanging = in_force(fault_proxy, Rule(Delay(5), verb="get", resource="pods"))
+    hanging = in_force(fault_proxy, Rule(Delay(30), verb="get", resource="pods"))
     with hanging, pytest.raises(TransientReadError, match=r"enrichment\.timeout"):
         await enricher.enrich(pod)
-    for fault in (Status(503), Delay(5)):
+    for fault in (Status(503), Delay(30)):
         with in_force(fault_proxy, Rule(fault, verb="get", resource="deployments")):
             context = await enricher.enrich(pod)
         assert [entry.kind for entry in context.owner_chain] == ["ReplicaSet", "Deployment"]

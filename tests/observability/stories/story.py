@@ -11,7 +11,7 @@ from scenarios.faults.site import FaultSite
 from kubernaut_testing.prometheus import Prometheus
 from kubernaut_testing.proxy import FaultProxy, Rule, Status
 
-ELECTION = {"leaderElection": True, "leaseDuration": "2s", "renewDeadline": "1500ms", "retryPeriod": "300ms"}
+ELECTION = {"leaderElection": True, "leaseDuration": "6s", "renewDeadline": "5s", "retryPeriod": "300ms"}
 
 HEALTHY = frozenset(
     {"Down", "Restarting", "NoLeader", "SeveralLeaders", "WatchSilent", "Stuck", "QueueDeep", "PassHangs"}

@@ -37,6 +37,7 @@ class Answer:
         body: text; Slack answers "ok", or 200 with an error text. Lone surrogates go out as the bytes that they are.
         retry_after: seconds for the Retry-After header.
         delay: seconds before the answer.
+        after: it is not given before this is set.
         drop: after the request was taken in (and the delay), reset the connection instead of answering.
         headers: further headers.
     """
@@ -45,6 +46,7 @@ class Answer:
     body: str = "ok"
     retry_after: int | None = None
     delay: float = 0.0
+    after: threading.Event | None = None
     drop: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -154,6 +156,8 @@ class WebhookReceiver(LoopServer):
             self._requests.append(Received(*parts, answer))
             self._changed.notify_all()
         await asyncio.sleep(answer.delay)
+        while answer.after is not None and not answer.after.is_set():  # noqa: ASYNC110 (it is set in another thread)
+            await asyncio.sleep(0.02)
         if answer.drop:
             assert incoming.transport is not None
             linger = struct.pack("ii", 1, 0)

@@ -195,7 +195,7 @@ def test_data_storage_refused_nothing_and_got_nothing_twice(tour: Tour, storage:
 def test_events_survive_a_data_storage_that_is_away_and_hold_up_nothing(tour: Tour, storage: DataStorage) -> None:
     storage.stop()
     tour.create("while-away")
-    eventually(lambda: tour.site.ended("while-away"), timeout=5)
+    eventually(lambda: tour.site.ended("while-away"))
     tour.assert_end("while-away")
     eventually(lambda: tour.site.deployment.metric("audit_requests_total", code="none") >= 1)
     assert told(storage, "while-away") == Counter()

@@ -189,7 +189,7 @@ def test_an_edited_file_switches_receivers_within_seconds_and_the_same_content_d
     assert channels(tour, "before-edit") == ["console"]
     began = time.monotonic()
     tour.replace_routing(ROUTING.replace("receiver: everyone", "receiver: reviewers"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert channels(tour, "after-edit") == ["log"]
     taken = tour.reloads("ok")
     tour.site.replace_routing(ROUTING.replace("receiver: everyone", "receiver: reviewers"))
@@ -227,7 +227,7 @@ def test_a_receiver_that_is_gone_takes_its_channel_with_it(tour: Tour) -> None:
     tour.replace_routing(ROUTING.replace("receiver: everyone", "receiver: production"))
     tour.site.receiver.script(503, path="/to-production")
     before = len(tour.site.receiver.to("/to-production"))
-    policy = {"initialBackoffSeconds": 3, "maxAttempts": 3}
+    policy = {"initialBackoffSeconds": 6, "maxAttempts": 3}
     tour.site.create("under-way", "nobody-in-particular", retryPolicy=policy)
     eventually(lambda: tour.site.status("under-way").get("totalAttempts") == 1)
     assert tour.site.deployment.samples(HEALTH, channel="slack:production")

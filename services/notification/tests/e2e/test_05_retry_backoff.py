@@ -44,7 +44,7 @@ JOURNEYS: dict[str, Journey] = {
     "place-heals": Journey(
         ("console", "file"),
         {"file": "fs"},
-        spec={"retryPolicy": {**short_policy(5), "initialBackoffSeconds": 2}},
+        spec={"retryPolicy": {**short_policy(5), "initialBackoffSeconds": 4}},
         later=True,
     ),
     "unauthorised": Journey(("slack",), {"slack": "f"}, (401,), "Failed", spec=attempts(1)),

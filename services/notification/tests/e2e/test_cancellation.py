@@ -82,7 +82,7 @@ def test_a_deletion_is_decided_by_the_webhook_which_learns_who_and_what_and_ends
 ) -> None:
     path = f"{NOTIFICATION_REQUEST.collection_path(site.namespace)}/cancelled"
     site.receiver.default = 503
-    policy = {"maxAttempts": 3, "initialBackoffSeconds": 2, "backoffMultiplier": 1}
+    policy = {"maxAttempts": 3, "initialBackoffSeconds": 2, "backoffMultiplier": 2}
     created = site.create("cancelled", "slack", type="Approval", priority="High", retryPolicy=policy)
     eventually(lambda: site.status("cancelled").get("totalAttempts") == 1)
 
@@ -111,6 +111,6 @@ def test_a_deletion_is_decided_by_the_webhook_which_learns_who_and_what_and_ends
         site.control_plane.api.get(API_VERSION, KIND, site.namespace, "cancelled")
 
     end = ledger.mark()
-    stays(lambda: len(site.receiver.to("/slack")), seconds=3)
+    stays(lambda: len(site.receiver.to("/slack")), seconds=5)
     assert len(site.receiver.to("/slack")) == 2, "the attempt that was scheduled is not made"
     ledger.assert_requests(site.ref("cancelled"), {}, user_agent=PROGRAM, since=end, only=True)

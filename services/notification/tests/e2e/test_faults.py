@@ -25,17 +25,18 @@ def test_an_object_that_is_replaced_while_it_waits_for_a_retry_begins_anew(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
     site.receiver.script(503)
-    policy = {"maxAttempts": 3, "initialBackoffSeconds": 2, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
+    policy = {"maxAttempts": 3, "initialBackoffSeconds": 30, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
     site.create("one", retryPolicy=policy)
+    eventually(lambda: site.phase("one") == "Retrying")
     site.create("gone", "slack", retryPolicy=policy)
-    eventually(lambda: site.phase("one") in ("Retrying", "Sent") and site.status("gone").get("phase") == "Sent")
+    eventually(lambda: site.phase("gone") == "Sent")
     for name in ("one", "gone"):
         site.delete(name)
     begun = time.monotonic()
     site.receiver.clear()
     site.create("one", "slack", retryPolicy=policy)
     eventually(lambda: site.ended("one"))
-    assert time.monotonic() - begun < 2, "the old life's wait is not the new one's"
+    assert time.monotonic() - begun < 25, "the old life's wait is not the new one's"
     assert [(a["channel"], a["attempt"]) for a in site.status("one")["deliveryAttempts"]] == [("slack:slack", 1)]
     assert len(site.receiver.requests) == 1
     assert_invariants(ledger, site.ref("one"), CONTRACT)

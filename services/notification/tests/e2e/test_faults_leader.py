@@ -60,13 +60,13 @@ def test_a_blocked_loop_keeps_its_lease_or_asks_to_be_restarted_and_leaves_the_w
         eventually(lambda: leads(operator))
         names = begin_work(site, 10, delay=0.3)
         block(operator)
-        eventually(lambda: operator.metric("event_loop_lag_seconds") > 1, timeout=3)
+        eventually(lambda: operator.metric("event_loop_lag_seconds") > 1)
         assert operator.probe("/healthz")[0] == 200, "a short block is no reason for a restart"
         eventually(lambda: all(site.ended(name) for name in names))
         assert site.lease()["leaseTransitions"] == 0
         late = [operator.metric("event_loop_delay_seconds_bucket", le=limit) for limit in ("1.0", "5.0")]
         assert late[0] < late[1], "the block stays visible afterwards"
-        assert operator.metric("event_loop_lag_seconds") < 1
+        eventually(lambda: operator.metric("event_loop_lag_seconds") < 1)
         for name in names:
             assert len(site.slack_messages(name)) == 1
         assert_only_told_twice(site, ledger, names)
@@ -74,10 +74,10 @@ def test_a_blocked_loop_keeps_its_lease_or_asks_to_be_restarted_and_leaves_the_w
         with site.deploy("second", config=election(NotificationSite, SCALED)) as second:
             more = begin_work(site, 12, delay=0.5, prefix="more")
             block(operator)
-            code, text = eventually(lambda: None if (got := operator.probe("/healthz"))[0] == 200 else got, timeout=7)
+            code, text = eventually(lambda: None if (got := operator.probe("/healthz"))[0] == 200 else got)
             assert (code, "the main loop has been blocked for" in text) == (503, True)
-            assert leads(second)
-            eventually(lambda: all(site.ended(name) for name in more), timeout=15)
+            eventually(lambda: leads(second))
+            eventually(lambda: all(site.ended(name) for name in more), timeout=40)
             eventually(lambda: operator.probe("/healthz")[0] == 200)
             eventually(lambda: not leads(operator), message="seeing that it was replaced")
             sent = len(site.receiver.requests)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from scenarios.faults.files import replace
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, NotificationSite
 
 from kubernaut_notification import __version__
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.e2e
 
 MakeSite = Callable[..., NotificationSite]
 ELECTION = {
-    "controller": {"leaderElection": True, "leaseDuration": "3s", "renewDeadline": "2s", "retryPeriod": "500ms"}
+    "controller": {"leaderElection": True, "leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "500ms"}
 }
 LEASE = ("coordination.k8s.io/v1", "Lease")
 
@@ -113,8 +114,8 @@ def test_of_two_replicas_one_works_and_a_kill_hands_over_without_a_second_slack_
         meanwhile = [f"meanwhile-{number}" for number in range(5)]
         for name in meanwhile:
             site.create(name)
-        eventually(lambda: leads(second), timeout=15)
-        eventually(lambda: all(site.ended(name) for name in [*meanwhile, "waiting"]), timeout=15)
+        eventually(lambda: leads(second), timeout=40)
+        eventually(lambda: all(site.ended(name) for name in [*meanwhile, "waiting"]), timeout=40)
         assert_delivered_once(site, ledger, [*before, *meanwhile, "waiting"])
 
 
@@ -129,8 +130,8 @@ def test_a_frozen_leader_that_wakes_up_after_its_replacement_writes_and_sends_no
         names = [f"frozen-{number}" for number in range(5)]
         for name in names:
             site.create(name)
-        eventually(lambda: leads(second), timeout=15)
-        eventually(lambda: all(site.ended(name) for name in names), timeout=15)
+        eventually(lambda: leads(second), timeout=40)
+        eventually(lambda: all(site.ended(name) for name in names), timeout=40)
         first.process.resume()
         eventually(lambda: not leads(first))
         last = site.create("after")["metadata"]["name"]
@@ -146,7 +147,7 @@ def test_a_replica_that_ends_in_order_hands_over_at_once(make_site: MakeSite, le
     eventually(lambda: leads(site.deployment))
     with site.deploy("second", config=patient) as second:
         assert site.deployment.process.terminate() == 0
-        eventually(lambda: leads(second), timeout=20)  # a third of what the lease would last
+        eventually(lambda: leads(second), timeout=40)  # two thirds of what the lease would last
         site.create("one")
         eventually(lambda: site.ended("one"))
         assert_delivered_once(site, ledger, ["one"])
@@ -164,8 +165,8 @@ def test_a_standby_whose_watch_is_silent_looks_before_it_acts(
         site.create("waiting", retryPolicy={"initialBackoffSeconds": 2, "maxAttempts": 3})
         eventually(lambda: site.phase("waiting") == "Retrying")
         site.deployment.process.kill()
-        eventually(lambda: leads(second), timeout=15)
-        eventually(lambda: site.ended("waiting"), timeout=15)
+        eventually(lambda: leads(second), timeout=40)
+        eventually(lambda: site.ended("waiting"), timeout=40)
     assert len(site.receiver.to("/slack")) == 2
     assert_delivered_once(site, ledger, ["waiting"])
 
@@ -178,17 +179,18 @@ def test_an_orderly_end_under_load_loses_nothing_and_repeats_nothing(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
     site = make_site(config={"delivery": {"maxCallsPerChannel": 2}})
-    site.receiver.default = Answer(delay=0.2)
+    site.receiver.default = Answer(delay=0.5)
     names = [f"load-{number}" for number in range(40)]
     for name in names:
         site.create(name)
-    site.receiver.wait_for(10)
+    site.receiver.wait_for(6)
     assert site.deployment.process.terminate() == 0
+    site.receiver.default = 200
     sent = len(site.receiver.requests)
     assert sent < len(names), "it ended under load, not after it"
     assert sent == sum(site.ended(name) for name in names), "what was sent is recorded"
     site.deployment.process.start()
-    eventually(lambda: all(site.ended(name) for name in names), timeout=20)
+    eventually(lambda: all(site.ended(name) for name in names), timeout=60)
     assert_delivered_once(site, ledger, names)
     for name in names:
         assert len(site.console_messages(name)) == 1
@@ -239,7 +241,7 @@ def test_a_routing_file_that_came_before_its_credential_is_applied_when_that_com
     eventually(lambda: reloads(site, "failed") == 2)
     assert channels(site, "before") == {"slack:all", "console", "file"}, "the last good file is in force"
     assert site.deployment.metric("config_last_reload_successful", file=str(site.routing)) == 0
-    (site.credentials / "late").write_text(f"{site.receiver.url}/late")
+    replace(site.credentials / "late", f"{site.receiver.url}/late")
     eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.credentials), result="ok") >= 1)
     assert channels(site, "after") == {"slack:slack"}
     assert site.deployment.metric("config_last_reload_successful", file=str(site.routing)) == 1
@@ -251,7 +253,7 @@ def test_routing_that_changes_under_way_moves_what_is_still_to_be_sent(
     site: NotificationSite, ledger: RequestLedger
 ) -> None:
     site.receiver.script(503)
-    policy = {"maxAttempts": 3, "initialBackoffSeconds": 3, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
+    policy = {"maxAttempts": 3, "initialBackoffSeconds": 6, "backoffMultiplier": 1, "maxBackoffSeconds": 60}
     site.create("one", "nobody-in-particular", retryPolicy=policy)
     eventually(lambda: site.phase("one") == "Retrying")
     site.write_routing(default="console")
@@ -338,7 +340,7 @@ SECRETS = [*TOKEN.split("/"), "SecretTokenPart", "secrethostpart", "hunter2"]
 def test_a_secret_webhook_url_is_in_no_status_log_metric_event_or_audit_whatever_fails(
     make_site: MakeSite, ledger: RequestLedger
 ) -> None:
-    site = make_site(config={"logging": {"level": "DEBUG"}, "delivery": {"slack": {"timeout": "300ms"}}})
+    site = make_site(config={"logging": {"level": "DEBUG"}, "delivery": {"slack": {"timeout": "2s"}}})
     path = f"/services/{TOKEN}"
     credential = site.credentials / "slack"
     whole = f"{site.receiver.url}{path}"
@@ -352,7 +354,7 @@ def test_a_secret_webhook_url_is_in_no_status_log_metric_event_or_audit_whatever
         "busy": echo(503),
         "limited": Answer(429, f"slow down, {path}", retry_after=1),
         "dropped": Answer(drop=True),
-        "slow": Answer(delay=2),
+        "slow": Answer(delay=4),
         "redirected": Answer(307, headers={"Location": path}),
         "moved": Answer(308, headers={"Location": f"http://{HOST}{path}"}),
     }
@@ -387,7 +389,7 @@ def test_a_secret_webhook_url_is_in_no_status_log_metric_event_or_audit_whatever
     }
     eventually(lambda: len(site.events("control", "NotificationFailed")) == 1)
     ledger.settle()
-    with urllib.request.urlopen(site.deployment.metrics_url, timeout=5) as answer:
+    with urllib.request.urlopen(site.deployment.metrics_url, timeout=20) as answer:
         metrics = answer.read().decode()
     places = {
         "status": repr([found.get("status") for found in site.objects()]),

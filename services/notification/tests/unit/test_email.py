@@ -175,13 +175,13 @@ async def test_a_connection_lost_after_the_text_is_an_unknown_outcome(
 async def test_the_whole_conversation_has_one_time_limit(
     make_bench: MakeBench, mail_server: SmtpReceiver, make_nr: MakeNR, stage: Any, unknown: bool
 ) -> None:
-    bench = bench_for(make_bench, mail_server, timeout="300ms")
+    bench = bench_for(make_bench, mail_server, timeout="1s")
     mail_server.fail(stage, delay=30)
     begin = time.monotonic()
     error = await bench.attempt("email:ops", make_nr())
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     assert isinstance(error, RetryableError)
-    assert error.text.startswith("email request failed: timed out: no answer within 0.3 s")
+    assert error.text.startswith("email request failed: timed out: no answer within 1 s")
     assert (error.outcome_unknown, error.reason) == (unknown, "timeout")
 
 
@@ -210,8 +210,8 @@ async def test_the_goodbye_is_said_and_not_waited_for(make_bench: MakeBench, mak
         bench.route(emailConfigs=[to])
         began = time.monotonic()
         assert await bench.attempt("email:ops", make_nr()) is None
-        assert time.monotonic() - began < 0.8
-        await asyncio.wait_for(ended.wait(), 5)
+        assert time.monotonic() - began < 4
+        await asyncio.wait_for(ended.wait(), 20)
     assert heard[-2:] == [b"DATA", b"QUIT"]
 
 

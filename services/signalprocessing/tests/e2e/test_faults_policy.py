@@ -62,13 +62,12 @@ def test_a_policy_that_hangs_or_dies_for_one_signal_is_told_waits_and_holds_up_n
     eventually(lambda: site.deployment.metric("config_reload_total", result="ok") == 1)
     bad = {"killed": "died", "endless": "no answer within 5 s"}
     for name, said in bad.items():
-        before = workers(site)
-        assert len(before) == 2
+        before = eventually(lambda: len(found := workers(site)) == 2 and found)
         site.create(name, severity="Endless")
         eventually(lambda name=name: site.phase(name) == "Classifying")
         if name == "killed":
-            eventually(lambda before=before: busy(before), message="an evaluation under way")
-            os.kill(busy(before), signal.SIGKILL)
+            evaluating = eventually(lambda before=before: busy(before), message="an evaluation under way")
+            os.kill(evaluating, signal.SIGKILL)
         free = [f"free-of-{name}-{number}" for number in range(3)]
         for one in free:
             site.create(one)
@@ -84,7 +83,7 @@ def test_a_policy_that_hangs_or_dies_for_one_signal_is_told_waits_and_holds_up_n
     for name in bad:
         assert site.phase(name) == "Classifying"
         if to_the_end:
-            eventually(lambda name=name: site.ended(name), timeout=45)
+            eventually(lambda name=name: site.ended(name), timeout=90)
             assert_done_once(site, ledger, name)
             assert site.status(name)["failureInfo"].get("consecutiveFailures", 0) == 0
         assert_invariants(ledger, site.ref(name), CONTRACT)
@@ -118,12 +117,12 @@ def test_a_worker_that_stands_still_is_replaced_and_its_signal_is_classified_lat
         os.kill(pid, signal.SIGSTOP)
     for name in ("one", "two"):
         site.create(name)
-        eventually(lambda name=name: failures(site, name) == 1, timeout=15)
+        eventually(lambda name=name: failures(site, name) == 1, timeout=40)
         assert site.phase(name) == "Enriching"
     site.create("free")
     eventually(lambda: site.ended("free"))
     assert_done_once(site, ledger, "free")
     for name in ("one", "two"):
-        eventually(lambda name=name: site.ended(name), timeout=45)
+        eventually(lambda name=name: site.ended(name), timeout=90)
         assert_done_once(site, ledger, name)
     assert_survived(site.deployment.process)

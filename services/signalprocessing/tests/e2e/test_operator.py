@@ -114,7 +114,7 @@ def test_signals_that_come_at_once_are_all_completed_with_five_writes_each(
     names = [f"burst-{number}" for number in range(20)]
     for number, name in enumerate(names):
         site.create(name, severity=f"Sev{1 + number % 4}", targetResource=shop.target("Pod", "web-pod"))
-    eventually(lambda: all(site.phase(name) == "Completed" for name in names), timeout=30)
+    eventually(lambda: all(site.phase(name) == "Completed" for name in names), timeout=60)
     for name in names:
         ledger.assert_requests(site.ref(name), {"patch/status": 5}, user_agent=PROGRAM, only=True)
         assert_invariants(ledger, site.ref(name), CONTRACT)
@@ -131,7 +131,7 @@ def test_data_storage_that_fails_changes_no_result_and_gets_every_event_later(
     before = len(site.datastorage.batches)
     site.create("unheard", parent="rr-unheard", targetResource=shop.target("Service", "front"))
     eventually(lambda: site.phase("unheard") == "Completed")
-    assert len(site.datastorage.wait_for_events(9, timeout=15, correlation_id="rr-unheard")) == 9
+    assert len(site.datastorage.wait_for_events(9, timeout=40, correlation_id="rr-unheard")) == 9
     assert len(site.datastorage.batches) >= before + 3
 
 
@@ -146,7 +146,7 @@ def test_a_failure_is_recorded_by_one_write_that_wakes_nobody(
         assert busy.hits == 1
     assert site.status("waiting")["failureInfo"]["consecutiveFailures"] == 1
     ledger.assert_requests(site.ref("waiting"), {"patch/status": 3}, user_agent=PROGRAM, only=True)
-    (event,) = site.events("waiting", "EnrichmentFailed")
+    (event,) = eventually(lambda: site.events("waiting", "EnrichmentFailed"))
     assert (event["type"], event.get("count", 1)) == ("Warning", 1)
 
 
@@ -154,11 +154,11 @@ def test_a_failure_is_recorded_by_one_write_that_wakes_nobody(
 def test_a_signal_whose_target_is_slow_to_read_holds_up_no_other(
     site: SignalProcessingSite, shop: Shop, proxy: FaultProxy
 ) -> None:
-    with in_force(proxy, Rule(Delay(9), verb="get", resource="pods", name="lost")) as slow:
+    with in_force(proxy, Rule(Delay(60), verb="get", resource="pods", name="lost")) as slow:
         site.create("slow", targetResource=shop.target("Pod", "lost"))
         slow.wait()
         site.create("quick", targetResource=shop.target("Pod", "bare"))
-        eventually(lambda: site.phase("quick") == "Completed", timeout=8)
+        eventually(lambda: site.phase("quick") == "Completed")
         assert site.phase("slow") == "Enriching"
 
 
