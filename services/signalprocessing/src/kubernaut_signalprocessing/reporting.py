@@ -1,8 +1,8 @@
 """What the loop tells the world beside the status: Events, audit events, metrics.
 
 None of it can hold up or fail a pass, and none of it writes status. What tells of a write is told when that is stored,
-once: a commit that has to be repeated repeats nothing here. Audit events keep the Go controller's order: what was found,
-then the transition that it led to; the end, then the business.
+once: a commit that has to be repeated repeats nothing here. Audit events keep the Go controller's order: what was
+found, then the transition that it led to; the end, then the business.
 
 A signal that is completed has six Events: a `PhaseTransition` out of each phase, `SignalEnriched` (or
 `EnrichmentDegraded`) and `SignalProcessed`. Texts of the same failure are equal each time, so that it is one Event with
