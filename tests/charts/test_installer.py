@@ -49,7 +49,9 @@ def test_without_these_values_helm_tells_which_right_is_missing(helm: Helm, name
 def test_a_role_that_was_changed_by_hand_is_put_back_by_an_upgrade_that_forces_it(
     control_plane: ControlPlane, namespace: str, service: Charted
 ) -> None:
-    """As the runbook says; without the flag Helm 4 refuses the upgrade."""
+    """As the runbook says; without the flag Helm 4 refuses the upgrade. Helm 3 has neither flag nor conflict."""
+    if "--force-conflicts" not in Helm().run("upgrade", "--help"):
+        pytest.skip("this Helm applies on the client's side")
     control_plane.apply(load_crd(service.plural))
     helm, values = Helm(control_plane.kubeconfig, timeout=120), merged(service.needed, {"replicas": 0})
     helm.install("n", service.chart, namespace=namespace, values=values, wait=False)
