@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubernaut_status.patch import apply, count_changes, diff, missing, normalize, same
+from kubernaut_status.patch import apply, count_changes, diff, missing, normalize, same, with_unknown
 
 scalars = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(
@@ -21,6 +21,37 @@ objects = st.dictionaries(st.text(max_size=8), values, max_size=5)
 @given(before=objects, after=objects)
 def test_applying_the_difference_gives_the_goal(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert same(apply(diff(before, after), before), after)
+
+
+def known(value: Any) -> Any:
+    """What a model knows of a value: no key that begins with `x`."""
+    if isinstance(value, dict):
+        return {key: known(item) for key, item in value.items() if not key.startswith("x")}
+    return [known(item) for item in value] if isinstance(value, list) else value
+
+
+small = st.integers(0, 2)
+keys = st.sampled_from(["a", "b", "x", "xx"])
+parts = st.recursive(
+    small, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=12
+)
+
+
+@given(stored=st.dictionaries(keys, parts, max_size=3), goal=st.dictionaries(keys, parts, max_size=3))
+def test_what_a_model_does_not_know_changes_nothing_of_what_it_does(
+    stored: dict[str, Any], goal: dict[str, Any]
+) -> None:
+    before, after = known(stored), known(goal)
+    patch = with_unknown(diff(before, after), before, stored)
+    assert same(known(apply(patch, stored)), after)
+    assert patch or same(before, after)
+
+
+@given(stored=st.lists(st.dictionaries(keys, small, max_size=3), max_size=4))
+def test_an_entry_that_is_appended_costs_the_others_nothing(stored: list[dict[str, int]]) -> None:
+    before = {"entries": known(stored)}
+    after = {"entries": [*known(stored), {"a": 7}]}
+    assert with_unknown(diff(before, after), before, {"entries": stored}) == {"entries": [*stored, {"a": 7}]}
 
 
 nullable = st.recursive(

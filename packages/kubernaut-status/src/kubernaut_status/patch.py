@@ -90,7 +90,8 @@ def _with_unknown(value: Any, known: Any, stored: Any) -> Any:
         return value
     entries = []
     for place, entry in enumerate(value):
-        at = next((index for index, old in enumerate(known) if same(old, entry)), None)
+        places = (place, *range(len(known))) if place < len(known) else range(len(known))
+        at = next((index for index in places if same(known[index], entry)), None)
         if at is not None:
             entry = stored[at]
         elif place < len(known) and len(value) >= len(known) and isinstance(entry, dict):
