@@ -220,6 +220,37 @@ async def test_a_file_that_is_back_unchanged_is_in_force_again(tmp_path: Path) -
         assert reader.good == [b"one"]
 
 
+class BusyError(Exception):
+    """What says nothing about the content."""
+
+    retryable = True
+
+
+async def test_content_that_could_not_be_taken_for_now_is_tried_again_at_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "policy.rego"
+    path.write_bytes(b"v1")
+    errors: list[Exception] = []
+    taken: list[bytes] = []
+
+    def take(content: bytes) -> None:
+        taken.append(content)
+        if errors:
+            raise errors.pop(0)
+
+    watcher = FileWatcher(path, take, metrics=ReloadMetrics(CollectorRegistry()))
+    await watcher.load()
+    errors = [BusyError("no time"), BusyError("no time")]
+    path.write_bytes(b"v2")
+    for _ in range(4):
+        await watcher.check()
+    assert taken == [b"v1", b"v2", b"v2", b"v2"]
+    errors = [ValueError("bad")]
+    path.write_bytes(b"v3")
+    for _ in range(3):
+        await watcher.check()
+    assert taken[4:] == [b"v3"], "bad content stays bad"
+
+
 async def test_refused_content_that_is_accepted_later_is_shown_as_in_force(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")

@@ -7,7 +7,8 @@ the sha256 of the content decides whether there is news. A look every 30 s finds
 
 A callback that raises keeps the last good content in force: it is counted in `config_reload_total{file,result}`, shown
 by `config_last_reload_successful{file}` until the content on disk is in force again, told in one log line, and handed
-to `on_failure` (the process writes an Event on its own Pod).
+to `on_failure` (the process writes an Event on its own Pod). What it raises with `retryable` set says nothing about the
+content, which is handed to it again at the next look.
 """
 
 from __future__ import annotations
@@ -170,6 +171,8 @@ class FileWatcher:
             await self._call(content)
         except Exception as error:  # noqa: BLE001 (whatever a callback refuses with, the old content stays)
             self._refuse(error)
+            if getattr(error, "retryable", False):
+                self._seen = None
             return
         self._refused = False
         self._metrics.count(self.path, "ok")

@@ -2,7 +2,7 @@
 
 A file that cannot be used ends the start with one line. Later, one that does not compile leaves the former policy in
 force; it is told as every refused reload is. A compilation that got no time (a busy node) says nothing about the text,
-so it is tried again before the text is refused.
+so it is tried again: some times before it is told, and then at each look at the file.
 
 A text of another package, or without one of the rules that every signal needs, compiles, and would end every signal
 Failed, for good. It is refused like one that does not compile.
