@@ -14,7 +14,6 @@ from kubernaut_runtime.checked import Fact, watches
 from . import __version__
 from .audit import SOURCE, AuditTrail
 from .config import DEFAULT_CONFIG_PATH, DEFAULT_ROUTING_PATH, ROUTING_PATH_ENV, NotificationConfig
-from .delivery.breaker import BreakerSettings
 from .delivery.credentials import CredentialStore
 from .delivery.deliverer import Deliverer
 from .delivery.file import check_output_dir
@@ -89,10 +88,9 @@ async def setup(runtime: Runtime[NotificationConfig]) -> None:
 
 def _lanes(runtime: Runtime[NotificationConfig]) -> Lanes:
     """Return the lanes before the receivers; who is at the front of a line is queued."""
-    delivery, breaker = runtime.config.delivery, runtime.config.delivery.circuit_breaker
-    settings = BreakerSettings(breaker.failures, breaker.window, breaker.open_for, breaker.half_open_probes)
+    delivery = runtime.config.delivery
     return Lanes(
-        settings,
+        delivery.circuit_breaker.settings,
         delivery.max_calls_per_channel,
         runtime.clock,
         wake=lambda key: runtime.queue(NOTIFICATION_REQUEST).add(key),

@@ -15,6 +15,8 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from kubernaut_runtime.durations import Duration, PositiveDuration, parse_duration
 from kubernaut_runtime.sections import ConfigModel, ControllerConfig
 
+from .delivery.breaker import BreakerSettings
+
 DEFAULT_CONFIG_PATH = Path("/etc/notification/config.yaml")
 DEFAULT_ROUTING_PATH = Path("/etc/notification-routing/routing.yaml")
 ROUTING_PATH_ENV = "ROUTING_CONFIG_PATH"
@@ -90,6 +92,11 @@ class CircuitBreakerSection(ConfigModel):
     window: PositiveDuration = 10.0
     open_for: PositiveDuration = 30.0
     half_open_probes: int = Field(default=2, ge=1)
+
+    @property
+    def settings(self) -> BreakerSettings:
+        """What a breaker is made with."""
+        return BreakerSettings(self.failures, self.window, self.open_for, self.half_open_probes)
 
 
 class DeliverySection(ConfigModel):

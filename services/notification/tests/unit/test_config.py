@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kubernaut_notification.config import NotificationConfig
+from kubernaut_notification.delivery.breaker import BreakerSettings
 from kubernaut_runtime.config import ConfigError, LoadedConfig, parse_config
 
 LIVE = (Path(__file__).parents[1] / "live-config.yaml").read_text()
@@ -70,13 +71,11 @@ def test_an_unknown_key_is_told_with_its_nearest_neighbour() -> None:
 
 def test_breakers_and_concurrency_have_defaults_and_can_be_set() -> None:
     delivery = load("").config.delivery
-    breaker = delivery.circuit_breaker
-    assert (breaker.failures, breaker.window, breaker.open_for, breaker.half_open_probes) == (3, 10, 30, 2)
+    assert delivery.circuit_breaker.settings == BreakerSettings(failures=3, window=10, open_for=30, probes=2)
     assert (delivery.max_concurrent_channels, delivery.max_calls_per_channel) == (8, 32)
     breaker_text = "circuitBreaker: {failures: 5, openFor: 1m, window: 2s, halfOpenProbes: 1}"
     delivery = load(f"delivery: {{{breaker_text}, maxConcurrentChannels: 2}}").config.delivery
-    breaker = delivery.circuit_breaker
-    assert (breaker.failures, breaker.window, breaker.open_for, breaker.half_open_probes) == (5, 2, 60, 1)
+    assert delivery.circuit_breaker.settings == BreakerSettings(failures=5, window=2, open_for=60, probes=1)
     assert delivery.max_concurrent_channels == 2
 
 
