@@ -140,7 +140,7 @@ class NotificationSite(FaultSite):
             "delivery": {
                 "file": {"outputDir": str(self.output)},
                 "log": {"enabled": True},
-                "slack": {"timeout": "5s"},
+                "slack": {"timeout": "15s"},
                 # As the waits of QUICK_RETRY, a thirtieth: one object's retries alone must not open a breaker.
                 "circuitBreaker": {"window": "300ms", "openFor": "1s"},
                 "credentials": {"dir": str(self.credentials)},

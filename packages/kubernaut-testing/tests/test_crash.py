@@ -229,7 +229,7 @@ def test_a_fault_that_is_never_met_fails_the_sweep(
     operator_on: Callable[..., Iterator[OperatorProcess]], fault_proxy: FaultProxy, widgets: Widgets
 ) -> None:
     with operator_on(), pytest.raises(AssertionError, match="unmet at write 1: the rule was applied 0 times"):
-        FaultSweep(fault_proxy, Writes("widgets"), timeout=2).run(
+        FaultSweep(fault_proxy, Writes("widgets"), timeout=8).run(
             [Fault("unmet", ResetBefore)],
             create=lambda name: widgets.create("another" if name.startswith("unmet-1") else name),
             converged=lambda name: phase(widgets, name) == "Done",
