@@ -153,12 +153,12 @@ async def test_a_jump_brings_no_mass_of_attempts(hours: int, desk: NotificationD
 async def test_a_write_that_arrives_after_it_was_given_up_changes_nothing(
     index: int, desk: NotificationDesk, ledger: RequestLedger, fault_proxy: FaultProxy
 ) -> None:
-    """Fault 13, with a timeout of half a second for a call: the late one is refused, whatever came in between."""
+    """Fault 13, with a timeout of 1.5 seconds for a call: the late one is refused, whatever came in between."""
     desk.channel.answers = [DONE]
     await desk.client.close()
     through = fault_proxy.kubeconfig_for(desk.control_plane.kubeconfig)
-    desk.client = Connection.from_kubeconfig(through).client(f"{PROGRAM}/in-process", timeout=0.5)
-    fault_proxy.add(Rule(Delay(2, late=True), verb="patch", subresource="status", nth=index))
+    desk.client = Connection.from_kubeconfig(through).client(f"{PROGRAM}/in-process", timeout=1.5)
+    fault_proxy.add(Rule(Delay(4, late=True), verb="patch", subresource="status", nth=index))
     desk.create()
     await eventually_async(lambda: desk.queue.failures(desk.key) == 1)
     await desk.clock.advance(60)  # the queue's wait after a failure

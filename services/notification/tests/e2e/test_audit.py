@@ -78,7 +78,7 @@ def test_every_life_is_told_once_correlated_through_an_outage_and_to_the_end(
     site.create("away", remediationRequestRef=reference("rr-2"))
     eventually(lambda: site.phase("away") == "Sent")
     eventually(lambda: site.deployment.metric("audit_requests_total", code="none") > 0)
-    assert site.deployment.metric("audit_events_buffered") == 4
+    eventually(lambda: site.deployment.metric("audit_events_buffered") == 4)
     datastorage.start()
     datastorage.wait_for_events(4, correlation_id="rr-2")
 

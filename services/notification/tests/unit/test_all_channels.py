@@ -130,7 +130,7 @@ class Site:
     def hang(self) -> None:
         """Let the receiver not answer, and the channels that are built now not wait for long."""
         self.receiver.default = Answer(delay=30)
-        self.bench = self.make_bench(slack={"timeout": "200ms"})
+        self.bench = self.make_bench(slack={"timeout": "1s"})
 
     def arrivals(self) -> int:
         return len(self.receiver.requests) + len(self.mail_server.taken)
