@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from kubernaut_runtime.backoff import Backoff
 from kubernaut_runtime.controller import Controller, ControllerMetrics, Result, leave_worker
 from kubernaut_runtime.queue import LOW, WorkQueue
-from kubernaut_status import ConflictError, ObjectKey, TooManyRequestsError
+from kubernaut_status import ConflictError, ForbiddenError, ObjectKey, TooManyRequestsError
 from kubernaut_testing.clock import FakeClock
 
 A, B, C = (ObjectKey("ns", name) for name in "abc")
@@ -116,6 +116,7 @@ async def test_a_poison_object_waits_longer_each_time_and_stops_nobody(start, qu
     assert passes.calls == [A, B, A, A, A]
     records = [record.getMessage() for record in caplog.records]
     assert records == [f"cannot reconcile test ns/a: RuntimeError: bad spec; again in {wait}.0 s" for wait in (1, 2, 4)]
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False, False]
     assert queue.failures(A) == 0
 
 
@@ -141,6 +142,16 @@ async def test_a_busy_server_is_given_the_time_that_it_asked_for(start, queue, p
     assert passes.calls == [A]
     await clock.advance(0.2)
     assert passes.calls == [A, A]
+
+
+async def test_an_answer_of_the_api_server_is_told_in_one_line(start, queue, passes, clock, caplog):
+    passes.script[A] = [ForbiddenError(403, 'widgets.example.com "a" is forbidden')]
+    await start()
+    queue.add(A)
+    await clock.advance(0)
+    (record,) = caplog.records
+    assert 'widgets.example.com "a" is forbidden' in record.getMessage()
+    assert record.exc_info is None
 
 
 async def test_a_reconciler_that_returns_nothing_has_failed_and_loses_no_key(queue, clock, caplog):

@@ -281,10 +281,12 @@ class Controller:
                 queue.done(key)
 
     def _failed(self, key: ObjectKey, error: BaseException) -> None:
+        """Try again later. Where in the code it failed is told once, and not of what the API server answered."""
         asked = error.retry_after if isinstance(error, ApiError) else None
         wait = self.queue.add_rate_limited(key, at_least=asked or 0.0)
         self._metrics.passes.labels(self.name, "error").inc()
         self._metrics.errors.labels(self.name).inc()
+        unexplained = self.queue.failures(key) == 1 and not isinstance(error, ApiError)
         logger.error(
             "cannot reconcile %s %s: %s: %s; again in %.1f s",
             self.name,
@@ -292,7 +294,7 @@ class Controller:
             type(error).__name__,
             error,
             wait,
-            exc_info=error if self.queue.failures(key) == 1 else None,
+            exc_info=error if unexplained else None,
         )
 
 
