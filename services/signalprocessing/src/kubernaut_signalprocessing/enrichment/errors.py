@@ -32,7 +32,7 @@ class EnrichmentError(Exception):
 
 
 class TransientReadError(EnrichmentError):
-    """429, 5xx, 401 (a token that is being rotated), a timeout or no connection.
+    """429, 5xx, 401 (a token that is being rotated), a timeout, no connection, or an answer of some proxy.
 
     `retry_after` is in seconds, or None if the server did not say.
     """

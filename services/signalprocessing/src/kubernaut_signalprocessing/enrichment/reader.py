@@ -29,7 +29,7 @@ from kubernaut_status import (
     TooManyRequestsError,
     TransportError,
     UnauthorizedError,
-    raise_for_code,
+    stored_object,
 )
 
 from .errors import EnrichmentError, ForbiddenReadError, TransientReadError
@@ -68,8 +68,8 @@ class LocalReader:
         request = Request("get", "GET", path, resource.plural, accept=METADATA_ONLY)
         what = f"{qualified(resource)} {f'{namespace}/' if namespace else ''}{name}"
         try:
-            body = raise_for_code(await self._client.send(request), request).body
-            return ObjectMeta.model_validate(body["metadata"])
+            found = stored_object(await self._client.send(request), request)
+            return ObjectMeta.model_validate(found["metadata"])
         except NotFoundError:
             return None
         except ForbiddenError as error:
@@ -80,7 +80,7 @@ class LocalReader:
             raise TransientReadError(f"cannot read {what}: {_brief(error)}", retry_after=error.retry_after) from error
         except TransportError as error:
             raise TransientReadError(f"cannot read {what}: {_brief(error)}") from error
-        except (ApiError, ValidationError, KeyError) as error:
+        except (ApiError, ValidationError) as error:
             raise EnrichmentError(f"cannot read {what}: {_brief(error)}") from error
 
 

@@ -20,6 +20,9 @@ from kubernaut_status import ObjectKey, Response, TransportError
 DEPLOYMENTS = TARGETS["Deployment"]
 
 
+STORED = {"name": "web", "uid": "u1", "resourceVersion": "7"}
+
+
 class Wire:
     """A client whose answer is given."""
 
@@ -34,7 +37,7 @@ class Wire:
 
 
 def found(**metadata):
-    return Response(200, {"kind": "PartialObjectMetadata", "metadata": {"name": "web", **metadata}})
+    return Response(200, {"kind": "PartialObjectMetadata", "metadata": {**STORED, **metadata}})
 
 
 @pytest.mark.behaviour("W8", "W13")
@@ -82,9 +85,13 @@ async def test_a_missing_permission_is_named():
         await LocalReader(wire).metadata(NODES, "", "n1")
 
 
-@pytest.mark.parametrize(
-    "answer", [Response(400, {}), Response(200, {}), Response(200, {"metadata": []}), found(labels="wrong")]
-)
+@pytest.mark.parametrize("answer", [Response(200, {}), Response(200, {"metadata": []})])
+async def test_an_answer_without_an_object_is_not_the_api_servers_and_a_transient_error(answer):
+    with pytest.raises(TransientReadError, match="is there a proxy before the API server"):
+        await LocalReader(Wire(answer)).metadata(PODS, "shop", "web")
+
+
+@pytest.mark.parametrize("answer", [Response(400, {}), found(labels="wrong")])
 async def test_an_answer_that_makes_no_sense_is_an_error_that_is_none_of_the_others(answer):
     with pytest.raises(EnrichmentError, match="cannot read pods shop/web") as caught:
         await LocalReader(Wire(answer)).metadata(PODS, "shop", "web")
