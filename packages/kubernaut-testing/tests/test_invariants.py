@@ -11,6 +11,7 @@ import pytest
 from kubernaut_testing.invariants import Contract, assert_survived, check_effects, check_history
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.process import OperatorProcess
+from kubernaut_testing.waiting import eventually
 
 CONTRACT = Contract(transitions={"": {"Open"}, "Open": {"Done"}, "Done": set()}, writer="widgeter")
 
@@ -117,6 +118,7 @@ def test_what_a_status_claims_to_have_been_told_is_told_once_or_lost(
 def test_a_process_that_ended_restarted_or_grew_has_not_survived() -> None:
     with OperatorProcess([sys.executable, "-c", "import time; time.sleep(60)"], name="sleeper") as process:
         assert_survived(process)
+        eventually(lambda: process.usage().rss > 1 << 20)  # it has hardly begun
         with pytest.raises(AssertionError, match=r"I8: sleeper holds [1-9]\d* MiB, allowed are -1"):
             assert_survived(process, megabytes=-1)
         with pytest.raises(AssertionError, match="I8: sleeper was started 1 times, not 2"):
