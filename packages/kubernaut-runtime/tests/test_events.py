@@ -198,6 +198,33 @@ async def test_a_busy_or_silent_server_is_asked_again_at_least_as_late_as_it_sai
     assert room.count("created") == 1
 
 
+@pytest.mark.parametrize("answer", [TransportError("away"), Response(503, {}), Response(401, {})])
+async def test_a_server_that_is_away_or_does_not_know_us_is_asked_for_two_minutes(room: Room, answer: Any) -> None:
+    obj = room.object("thing")
+    wire = Scripted(room.client, *[answer] * 9)
+    async with room.recorder(wire) as recorder:
+        recorder.normal(obj, "Reason", "text")
+        assert not await recorder.flush(0.05)
+        while len(wire.sent) < 10:
+            await room.clock.advance(0.5)
+        assert await recorder.flush()
+    assert len({request.body["metadata"]["name"] for request in wire.sent}) == 1, "sent again under the same name"
+    assert len(room.stored()) == 1
+
+
+async def test_what_cannot_be_sent_for_two_minutes_is_given_up_and_counted(room: Room) -> None:
+    wire = Scripted(room.client, *[TransportError("away")] * 10)
+    async with room.recorder(wire) as recorder:
+        recorder.normal(room.object("thing"), "Reason", "text")
+        assert not await recorder.flush(0.05)
+        began = room.clock.monotonic()
+        while len(wire.sent) < 10:
+            await room.clock.advance(0.5)
+        assert await recorder.flush()
+    assert 120 <= room.clock.monotonic() - began <= 123
+    assert (len(wire.sent), room.count("failed")) == (10, 1)
+
+
 @pytest.mark.behaviour(98, service="signalprocessing")
 async def test_a_refusal_is_counted_and_not_repeated(room: Room) -> None:
     obj = room.object("thing")

@@ -6,7 +6,8 @@ at the end of the process. Those of one object are sent one after another all th
 
 * The same (object uid, type, reason, message) again is one PATCH of `count` and `lastTimestamp` on the first Event.
 * Each object has 25 Events at once, then one per 300 s; what is over is dropped and counted.
-* A busy or failing API server is tried a few times, at least as late as Retry-After says; a refusal is not.
+* A busy, failing or silent API server is tried again for two minutes, at least as late as Retry-After says, and so is
+  one that does not know us for now (401: a token is being rotated). Any other refusal is final.
 
 The oldest record goes when the buffer is full: what happens now matters more. Nothing here raises into the caller.
 Metric `kubernetes_events_total{component,result}` counts what became of them (`FATES`).
@@ -47,7 +48,8 @@ _SHARE = 20
 
 _MESSAGE_LIMIT = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-_TRIES = 4
+_TRIES = 10
+_LONGEST_WAIT = 30.0
 _REMEMBERED = 4096
 
 
@@ -309,15 +311,15 @@ class EventRecorder:
     async def _send(self, request: Request) -> Response | None:
         """Send, and again if the server was busy or silent; None if it stayed so."""
         for n in range(_TRIES):
-            wait = 0.5 * 2**n
+            wait = min(0.5 * 2**n, _LONGEST_WAIT)
             try:
                 response = await self._client.send(request)
             except TransportError:
                 pass
             else:
-                if response.code != 429 and response.code < 500:
+                if response.code not in (401, 429) and response.code < 500:
                     return response
-                wait = max(wait, min(response.retry_after or 0.0, 30.0))
+                wait = max(wait, min(response.retry_after or 0.0, _LONGEST_WAIT))
             if n + 1 < _TRIES:
                 await self._clock.sleep(wait)
         return None
