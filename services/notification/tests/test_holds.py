@@ -41,6 +41,21 @@ def end(desk: NotificationDesk, number: int, error: DeliveryError | None = None)
     desk.lanes.ended(other(number), Attempt.failure(SLACK, 1, now, now, 0, error) if error else attempt)
 
 
+async def wait_for_a_place(desk: NotificationDesk) -> None:
+    """The notification exists, and a pass of it waits until one of the receiver's two places is free."""
+    await enter(desk, 1)
+    await enter(desk, 2)
+    desk.create()
+    await eventually_async(lambda: desk.clock.sleepers)
+
+
+async def hold(desk: NotificationDesk) -> None:
+    """That pass has given the place in front up for now: the notification is held."""
+    await wait_for_a_place(desk)
+    await desk.clock.advance(PATIENCE)
+    await desk.idle()
+
+
 async def fail(desk: NotificationDesk, times: int) -> None:
     """So many calls of other notifications fail."""
     for number in range(times):
@@ -162,10 +177,7 @@ async def test_a_held_notification_whose_write_takes_long_keeps_no_other_from_th
 
     desk.meddle = slowly
     desk.add("pager").answers = [None]
-    await enter(desk, 1)
-    await enter(desk, 2)
-    desk.create()
-    await eventually_async(lambda: desk.clock.sleepers)
+    await wait_for_a_place(desk)
     await desk.clock.advance(PATIENCE)
     await eventually_async(lambda: len(desk.requests) == 3)
     end(desk, 1)
@@ -182,12 +194,7 @@ async def test_a_notification_that_is_deleted_while_it_is_held_keeps_nobody_wait
     desk: NotificationDesk, slack: Failing
 ) -> None:
     """Weak point 17."""
-    await enter(desk, 1)
-    await enter(desk, 2)
-    desk.create()
-    await eventually_async(lambda: desk.clock.sleepers)
-    await desk.clock.advance(PATIENCE)
-    await desk.idle()
+    await hold(desk)
     await desk.delete()
     end(desk, 1)
     await enter(desk, 3)
@@ -198,25 +205,12 @@ async def test_a_held_notification_whose_passes_fail_keeps_nobody_waiting(
     desk: NotificationDesk, slack: Failing
 ) -> None:
     """It stands at the front of the line, and does not come: a place that comes free is not kept for it."""
-    await enter(desk, 1)
-    await enter(desk, 2)
-    desk.create()
-    await eventually_async(lambda: desk.clock.sleepers)
-    await desk.clock.advance(PATIENCE)
-    await desk.idle()
+    await hold(desk)
     desk.routed = None  # type: ignore[assignment]  # what nobody foresaw: each pass raises
     end(desk, 1)
     await eventually_async(lambda: desk.queue.failures(desk.key) == 1)
     await enter(desk, 3)
     assert slack.calls == []
-
-
-async def wait_for_a_place(desk: NotificationDesk) -> None:
-    """The notification exists, and a pass of it waits until one of the receiver's two places is free."""
-    await enter(desk, 1)
-    await enter(desk, 2)
-    desk.create()
-    await eventually_async(lambda: desk.clock.sleepers)
 
 
 @pytest.mark.behaviour(14)
