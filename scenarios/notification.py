@@ -15,10 +15,10 @@ import yaml
 
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import Contract
 from kubernaut_testing.proxy import FaultProxy
 from kubernaut_testing.receivers import Answer, Received, WebhookReceiver
-from scenarios.faults.files import replace
 from scenarios.faults.site import PARALLEL, FaultSite
 
 ROLE = Path(__file__).parents[1] / "services" / "notification" / "deploy" / "role.yaml"
@@ -159,7 +159,7 @@ class NotificationSite(FaultSite):
 
     def replace_routing(self, text: str) -> None:
         """Put another routing file in place, in one step as a mounted ConfigMap is swapped."""
-        replace(self.routing, text)
+        replace_file(self.routing, text)
 
     def create(self, name: str, to: str = "all", **spec: Any) -> dict[str, Any]:
         """Create a NotificationRequest; `spec` overrides its fields."""

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from kubernaut_status import UpdateMode
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import Contract
 from kubernaut_testing.proxy import Delay, FaultProxy, Rule
-from scenarios.faults.files import replace
 from scenarios.faults.site import PARALLEL, FaultSite
 from scenarios.workloads import create_workload
 
@@ -178,7 +178,7 @@ class SignalProcessingSite(FaultSite):
 
     def write_policy(self, text: str) -> None:
         """Put another policy in place, as kubelet does: by one rename."""
-        replace(self.policies / "policy.rego", text)
+        replace_file(self.policies / "policy.rego", text)
 
     def create(self, name: str, /, **options: Any) -> dict[str, Any]:
         """Create a SignalProcessing, by default about a Deployment here; options as for `signal_processing`."""

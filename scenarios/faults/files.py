@@ -6,20 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.waiting import eventually
 from scenarios.faults.site import FaultSite
 
-__all__ = ["BadFile", "assert_bad_files_are_told", "reloads", "replace"]
+__all__ = ["BadFile", "assert_bad_files_are_told", "reloads"]
 
 BadFile = tuple[Path, str | bytes, str]
 """A file, its bad content, and what is said about it."""
-
-
-def replace(path: Path, content: str | bytes) -> None:
-    """Put new content in place in one step, as kubelet does."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content if isinstance(content, bytes) else content.encode())
-    fresh.replace(path)
 
 
 def reloads(site: FaultSite, path: Path, result: str) -> float:
@@ -38,7 +32,7 @@ def assert_bad_files_are_told(site: FaultSite, bad: Sequence[BadFile], works: Ca
     failures: Counter[Path] = Counter()
     for number, (path, content, reason) in enumerate(bad):
         failures[path] += 1
-        replace(path, content)
+        replace_file(path, content)
         eventually(lambda path=path: reloads(site, path, "failed") == failures[path])  # type: ignore[misc]
         eventually(
             lambda path=path, reason=reason: any(str(path) in text and reason in text for text in told()),  # type: ignore[misc]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from kubernaut_testing.entries import Entry
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import assert_quiet, assert_survived
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import FaultProxy, ProxiedRequest, Rule
 from kubernaut_testing.proxy.actions import Action, Before, Delay
 from kubernaut_testing.waiting import eventually
 from scenarios.faults import FULL
-from scenarios.faults.files import replace
 from scenarios.faults.site import FaultSite
 from scenarios.faults.verdicts import all_ended, assert_cost, assert_done_once, codes
 
@@ -102,13 +102,13 @@ def test_a_token_that_has_expired_is_read_again_when_its_file_is_rotated(
     plane, token = site.control_plane, tmp_path / "token"
     good = plane.token(site.namespace, site.account)
 
-    replace(token, good)
+    replace_file(token, good)
     argv = site.deployment.process.argv
     argv[argv.index("--kubeconfig") + 1] = plane.kubeconfig_for(site.namespace, site.account, token_file=token)
     with site.deployment:
         site.create("before")
         eventually(lambda: site.ended("before"))
-        replace(token, "expired")
+        replace_file(token, "expired")
         during = [f"during-{number}" for number in range(3)]
         for name in during:
             site.create(name)
@@ -120,7 +120,7 @@ def test_a_token_that_has_expired_is_read_again_when_its_file_is_rotated(
         time.sleep(seconds)  # as long as the fault lasts
         assert not any(site.phase(name) for name in during)
         assert len(refused()) < 30 + 10 * seconds
-        replace(token, good)
+        replace_file(token, good)
         eventually(lambda: all_ended(site, during), timeout=40 + 2 * seconds)
         site.create("after")
         eventually(lambda: site.ended("after"), timeout=30 + seconds)

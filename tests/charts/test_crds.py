@@ -1,4 +1,4 @@
-"""Who owns the CRD: this release, another one, or the live chart, which leaves it without an owner."""
+"""Who owns the CRD: this release, another one, or the Go controllers' chart, which leaves it without an owner."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_crd_outlives_its_release_and_is_found_again(service: Charted, relea
 def test_a_crd_without_an_owner_is_left_alone_until_it_is_taken_over(
     service: Charted, releases: Releases, plane: ControlPlane
 ) -> None:
-    """The live chart installs its CRDs from crds/, without marks of ownership; Helm would refuse the release."""
+    """The Go controllers' chart installs CRDs from crds/, without marks of ownership; Helm would refuse the release."""
     plane.apply(load_crd(service.plural))
     before = releases.crd()
     notes = releases.install("n", "one")

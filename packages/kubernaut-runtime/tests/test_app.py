@@ -23,6 +23,7 @@ from kubernaut_runtime import ControllerConfig, load_config
 from kubernaut_runtime.checked import audit_place
 from kubernaut_status import ObjectKey, Resource
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.ledger import RequestLedger
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -99,13 +100,6 @@ def greet(control_plane: ControlPlane, namespace: str, name: str) -> None:
 def text_of(control_plane: ControlPlane, namespace: str, name: str) -> str:
     found = control_plane.api.request("GET", GREETINGS.object_path(ObjectKey(namespace, name)))
     return str((found.get("status") or {}).get("text", ""))
-
-
-def replace(path: Path, text: str) -> None:
-    """Put a file in place in one step: the process may look at any moment."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(path)
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -206,7 +200,7 @@ def test_the_log_level_reloads_and_a_bad_file_keeps_the_last_good(
     base = "controller: {metricsAddr: ':0', healthProbeAddr: ':0'}\n"
     greeter = start(base, POD_NAME="greeter-0")
     greeter.until(greeter.ready)
-    replace(greeter.config, base + "logging: {level: LOUD}\n")
+    replace_file(greeter.config, base + "logging: {level: LOUD}\n")
     greeter.until(lambda: greeter.said("cannot reload, the last good content stays"))
     failed = f'config_reload_total{{file="{greeter.config}",result="failed"}} 1.0'
     assert failed in get(greeter.port("metrics"), "/metrics")[1]
@@ -216,7 +210,7 @@ def test_the_log_level_reloads_and_a_bad_file_keeps_the_last_good(
     assert (event["reason"], event["involvedObject"]["name"]) == ("ConfigReloadFailed", "greeter-0")
     assert "logging.level" in event["message"]
 
-    replace(greeter.config, base + "logging: {level: DEBUG}\n")
+    replace_file(greeter.config, base + "logging: {level: DEBUG}\n")
     greeter.until(lambda: greeter.said("reloaded"))
     greet(control_plane, namespace, "one")
     greeter.until(lambda: any(line["level"] == "debug" for line in greeter.lines()))

@@ -19,6 +19,7 @@ from kubernaut_runtime.sections import ControllerConfig, ControllerSection
 from kubernaut_runtime.sweep import HistoryRewoundError
 from kubernaut_status import ObjectKey, Resource
 from kubernaut_testing.controlplane import ControlPlane
+from kubernaut_testing.files import replace_file
 
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
 Sample = Runtime[ControllerConfig]
@@ -178,9 +179,7 @@ async def test_a_watched_file_must_be_good_at_the_start_and_is_followed_later(ro
     async with room.running(room.process(setup)), asyncio.timeout(60):
         while not seen:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(b"two")
-        fresh.replace(path)  # in one step: a write in place may be seen half-way
+        replace_file(path, b"two")
         while seen[-1] != b"two":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert seen == [b"one", b"two"]

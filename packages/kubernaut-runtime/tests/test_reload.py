@@ -14,6 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kubernaut_runtime.reload import FileWatcher, ReloadMetrics
+from kubernaut_testing.files import replace_file
 
 
 class Reader:
@@ -35,13 +36,6 @@ class Reader:
         async with asyncio.timeout(30):
             while not done():  # noqa: ASYNC110 (the condition lives in counters)
                 await asyncio.sleep(0.02)
-
-
-def put(path: Path, content: bytes) -> None:
-    """Put a file in place in one step: a write in place may be seen half-way."""
-    fresh = path.with_name(f"..{path.name}.new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
 
 
 @asynccontextmanager
@@ -111,12 +105,12 @@ async def test_bad_content_keeps_the_last_good_and_is_counted_and_told(tmp_path:
     path = tmp_path / "f"
     path.write_bytes(b"one")
     async with watched(path) as (reader, _, registry):
-        put(path, b"bad")
+        replace_file(path, b"bad")
         await reader.until(lambda: bool(reader.failures))
         assert reader.failures == ["line 1; line 2"]
         assert result(registry, path, "failed") == 1
         assert reader.good == [b"one"]
-        put(path, b"two")
+        replace_file(path, b"two")
         await reader.until(lambda: result(registry, path, "ok") == 1)
         assert reader.good == [b"one", b"two"]
 
@@ -126,7 +120,7 @@ async def test_a_touch_without_new_content_calls_nobody(tmp_path: Path) -> None:
     path.write_bytes(b"one")
     async with watched(path) as (reader, watcher, registry):
         os.utime(path)
-        put(path, b"one")
+        replace_file(path, b"one")
         await watcher.check()
         assert reader.good == [b"one"]
         assert result(registry, path, "ok") == 0
@@ -154,7 +148,7 @@ async def test_a_removed_file_is_a_failure_told_once_and_its_return_is_seen(tmp_
         await reader.until(lambda: len(reader.failures) == 1)
         await watcher.check()
         assert len(reader.failures) == 1
-        put(path, b"two")
+        replace_file(path, b"two")
         await reader.until(lambda: reader.good == [b"one", b"two"])
 
 
@@ -163,14 +157,14 @@ async def test_it_shows_whether_the_content_on_disk_is_in_force(tmp_path: Path) 
     path.write_bytes(b"one")
     async with watched(path) as (reader, watcher, registry):
         assert in_force(registry, path) == 1
-        put(path, b"bad")
+        replace_file(path, b"bad")
         await reader.until(lambda: in_force(registry, path) == 0)
         path.unlink()
         await reader.until(lambda: len(reader.failures) == 2)
-        put(path, b"bad")
+        replace_file(path, b"bad")
         await watcher.check()
         assert in_force(registry, path) == 0, "it is back, and still refused"
-        put(path, b"one")
+        replace_file(path, b"one")
         await reader.until(lambda: in_force(registry, path) == 1)
 
 
@@ -214,7 +208,7 @@ async def test_a_file_that_is_back_unchanged_is_in_force_again(tmp_path: Path) -
     async with watched(path) as (reader, watcher, registry):
         path.unlink()
         await reader.until(lambda: in_force(registry, path) == 0)
-        put(path, b"one")
+        replace_file(path, b"one")
         await watcher.check()
         assert in_force(registry, path) == 1
         assert reader.good == [b"one"]
@@ -255,7 +249,7 @@ async def test_refused_content_that_is_accepted_later_is_shown_as_in_force(tmp_p
     path = tmp_path / "f"
     path.write_bytes(b"one")
     async with watched(path) as (reader, watcher, registry):
-        put(path, b"bad")
+        replace_file(path, b"bad")
         await reader.until(lambda: in_force(registry, path) == 0)
         watcher.accepted()
         assert in_force(registry, path) == 1
@@ -264,7 +258,7 @@ async def test_refused_content_that_is_accepted_later_is_shown_as_in_force(tmp_p
 async def test_a_folder_is_news_when_any_file_in_it_changes(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     async with watched(tmp_path) as (reader, _, registry):
-        put(tmp_path / "b", b"2")
+        replace_file(tmp_path / "b", b"2")
         await reader.until(lambda: result(registry, tmp_path, "ok") == 1)
         (tmp_path / "a").unlink()
         await reader.until(lambda: result(registry, tmp_path, "ok") == 2)

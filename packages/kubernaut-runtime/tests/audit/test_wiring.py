@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from kubernaut_runtime.sections import ControllerConfig
 from kubernaut_status import Resource
 from kubernaut_testing.controlplane import ControlPlane
 from kubernaut_testing.datastorage import DataStorage
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.pki import Authority
 from kubernaut_testing.waiting import eventually_async
 
@@ -157,12 +157,6 @@ async def test_events_that_cannot_be_sent_at_the_end_are_exit_code_1_unless_a_fi
     assert not spare or json.loads(path.read_text())["correlation_id"] == "rr-7"
 
 
-def replace(path: Path, source: Path) -> None:
-    fresh = path.with_suffix(".new")
-    shutil.copy(source, fresh)
-    fresh.replace(path)
-
-
 async def test_the_ca_file_may_change_while_the_process_runs(
     house: House, make_event: MakeEvent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +164,7 @@ async def test_the_ca_file_may_change_while_the_process_runs(
     monkeypatch.setenv("TLS_CA_FILE", str(ca_file))
     with DataStorage(https=True) as storage:
         assert storage.ca_file is not None
-        replace(ca_file, storage.ca_file)
+        replace_file(ca_file, storage.ca_file.read_bytes())
         async with house.running(datastorage=storage.config, tlsProfile="Modern") as task:
             house.sink.emit(make_event("before"))
             await eventually_async(lambda: storage.events(correlation_id="before"))
@@ -182,10 +176,9 @@ async def test_the_ca_file_may_change_while_the_process_runs(
                 )
             )
             assert not storage.events(correlation_id="after"), "the new authority is not trusted yet"
-            replace(ca_file, new)
+            replace_file(ca_file, new.read_bytes())
             await eventually_async(lambda: storage.events(correlation_id="after"), timeout=15)
-            ca_file.with_suffix(".new").write_text("-----BEGIN CERTIFICATE-----\nnonsense")
-            ca_file.with_suffix(".new").replace(ca_file)
+            replace_file(ca_file, "-----BEGIN CERTIFICATE-----\nnonsense")
             await eventually_async(
                 lambda: house.process.runtime.registry.get_sample_value(
                     "config_reload_total", {"file": str(ca_file), "result": "failed"}

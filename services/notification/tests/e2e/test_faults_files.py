@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from scenarios.faults.files import BadFile, assert_bad_files_are_told, reloads, replace
+from scenarios.faults.files import BadFile, assert_bad_files_are_told, reloads
 from scenarios.notification import CONTRACT, NotificationSite
 
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import assert_invariants, assert_survived
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.waiting import eventually
@@ -45,11 +46,11 @@ def test_a_secret_is_followed_while_it_is_rotated_unreadable_removed_and_returne
     original = secret.read_text()
     assert deliver(site, ledger, "before")["phase"] == "Sent"
 
-    replace(secret, f"{site.receiver.url}/rotated\n")
+    replace_file(secret, f"{site.receiver.url}/rotated\n")
     assert deliver(site, ledger, "rotated")["phase"] == "Sent"
     assert len(site.receiver.to("/rotated")) == 1
 
-    replace(secret, b"\xff\xfe\x00 not text")
+    replace_file(secret, b"\xff\xfe\x00 not text")
     assert deliver(site, ledger, "garbled")["phase"] == "Sent"
     secret.unlink()
     secret.mkdir()  # a mount of the wrong kind; unreadable also to root
@@ -64,7 +65,7 @@ def test_a_secret_is_followed_while_it_is_rotated_unreadable_removed_and_returne
     assert "put it into the credential file 'slack'" in attempt["error"]
     assert deliver(site, ledger, "beside", "console")["phase"] == "Sent"
 
-    replace(secret, original)
+    replace_file(secret, original)
     assert deliver(site, ledger, "returned")["phase"] == "Sent"
     assert len(site.receiver.to("/slack")) == 2
     assert site.receiver.url not in site.deployment.process.log.read_text(), "a webhook's URL is a secret"
@@ -91,7 +92,7 @@ def test_bad_config_and_routing_files_keep_the_last_good_and_are_told_by_metric_
         assert {a["channel"] for a in status["deliveryAttempts"]} == {"slack:all", "console", "file"}
 
     assert_bad_files_are_told(site, bad, works)
-    replace(config, yaml.safe_dump({**yaml.safe_load(good_config), "logging": {"level": "DEBUG"}}))
+    replace_file(config, yaml.safe_dump({**yaml.safe_load(good_config), "logging": {"level": "DEBUG"}}))
     site.write_routing(default="console")
     eventually(lambda: reloads(site, config, "ok") == reloads(site, site.routing, "ok") == 1)
     status = deliver(site, ledger, "good", "nobody-in-particular")

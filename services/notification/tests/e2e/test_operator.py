@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from scenarios.faults.files import replace
 from scenarios.notification import API_VERSION, CONTRACT, KIND, PLURAL, PROGRAM, NotificationSite
 
 from kubernaut_notification import __version__
 from kubernaut_testing.datastorage import DataStorage
 from kubernaut_testing.deployment import OperatorDeployment
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import assert_invariants
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import BlackHole, FaultProxy, Rule
@@ -241,7 +241,7 @@ def test_a_routing_file_that_came_before_its_credential_is_applied_when_that_com
     eventually(lambda: reloads(site, "failed") == 2)
     assert channels(site, "before") == {"slack:all", "console", "file"}, "the last good file is in force"
     assert site.deployment.metric("config_last_reload_successful", file=str(site.routing)) == 0
-    replace(site.credentials / "late", f"{site.receiver.url}/late")
+    replace_file(site.credentials / "late", f"{site.receiver.url}/late")
     eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.credentials), result="ok") >= 1)
     assert channels(site, "after") == {"slack:slack"}
     assert site.deployment.metric("config_last_reload_successful", file=str(site.routing)) == 1

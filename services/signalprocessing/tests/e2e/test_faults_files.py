@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from scenarios.faults.files import BadFile, assert_bad_files_are_told, reloads, replace
+from scenarios.faults.files import BadFile, assert_bad_files_are_told, reloads
 from scenarios.faults.verdicts import assert_done_once
 from scenarios.signalprocessing import SignalProcessingSite
 
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import assert_survived
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.waiting import eventually
@@ -45,9 +46,9 @@ def test_bad_config_policy_and_mapping_files_keep_the_last_good_and_are_told_by_
 
     assert_bad_files_are_told(site, bad, works)
 
-    replace(config, good_config + "logging: {level: DEBUG}\n")
-    replace(policy, good_policy.replace('"sev1": "critical"', '"sev1": "high"'))
-    replace(mappings, "proactive_signal_mappings: {PredictedOOMKill: Fire}\n")
+    replace_file(config, good_config + "logging: {level: DEBUG}\n")
+    replace_file(policy, good_policy.replace('"sev1": "critical"', '"sev1": "high"'))
+    replace_file(mappings, "proactive_signal_mappings: {PredictedOOMKill: Fire}\n")
     eventually(lambda: all(reloads(site, path, "ok") == 1 for path in (config, policy, mappings)))
     site.create("good", name="PredictedOOMKill")
     eventually(lambda: site.ended("good"))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from scenarios.faults.files import replace
 from scenarios.shop import PRODUCTION, Shop
 from scenarios.signalprocessing import CONTRACT, PROGRAM, TERMINAL, SignalProcessingSite
 
 from kubernaut_testing.datastorage import BATCH_PATH
+from kubernaut_testing.files import replace_file
 from kubernaut_testing.invariants import assert_invariants, assert_quiet
 from kubernaut_testing.ledger import RequestLedger
 from kubernaut_testing.proxy import Delay, FaultProxy, Rule, Status
@@ -99,7 +99,7 @@ def test_a_changed_policy_decides_the_next_signal_and_a_broken_one_does_not(
 
 @pytest.mark.behaviour(88, "W17")
 def test_changed_mappings_hold_for_the_next_signal(site: SignalProcessingSite) -> None:
-    replace(site.mappings, "proactive_signal_mappings: {PredictedFire: Fire}\n")
+    replace_file(site.mappings, "proactive_signal_mappings: {PredictedFire: Fire}\n")
     eventually(lambda: site.deployment.metric("config_reload_total", file=str(site.mappings), result="ok") == 1)
     site.create("fire", name="PredictedFire", targetResource={"kind": "Node", "name": "none"})
     eventually(lambda: site.phase("fire") == "Completed")
